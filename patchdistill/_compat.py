@@ -1,0 +1,49 @@
+"""The one place that imports what scikit-learn keeps private, and the optional packages."""
+
+import importlib
+
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, validate_parameter_constraints
+from sklearn.utils.validation import _check_feature_names, _check_n_features
+
+__all__ = [
+    "HasMethods",
+    "Interval",
+    "StrOptions",
+    "_check_feature_names",
+    "_check_n_features",
+    "_fit_context",
+    "import_optional",
+    "validate_parameter_constraints",
+]
+
+
+def import_optional(name, needed_by, extra):
+    """Import a package that the core does not need, or say how to get it.
+
+    Parameters
+    ----------
+    name : str
+        Module to import, dotted names included (``"PIL.Image"``).
+    needed_by : str
+        What asks for it, as the reader of the error knows it.
+    extra : str
+        The extra of patchdistill that installs it.
+
+    Returns
+    -------
+    module
+        The imported module.
+
+    Raises
+    ------
+    ImportError
+        If the package is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = name.split(".")[0]
+        raise ImportError(
+            f'{needed_by} needs {package}. Install it with:\npip install "patchdistill[{extra}]"'
+        ) from error
