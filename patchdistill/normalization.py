@@ -1,0 +1,66 @@
+"""Putting the embeddings of one image on a common scale before anything is measured between them."""
+
+import numpy as np
+
+NORMALIZATIONS = ("rows", "columns")
+
+
+def normalize_embeddings(E, how="rows"):
+    """Normalize the embeddings of the patches of one image.
+
+    Parameters
+    ----------
+    E : ndarray of shape (n_patches, n_features)
+        Embeddings.
+    how : {"rows", "columns"} or None, default="rows"
+        ``"rows"`` scales every patch to unit norm, for features of one kind such as the activations of a network.
+        ``"columns"`` first standardizes every feature over the patches, for descriptors of mixed units such as
+        natural-scene statistics; features that do not vary become zero. None leaves `E` as it is.
+
+    Returns
+    -------
+    ndarray of shape (n_patches, n_features)
+        Normalized embeddings, float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from patchdistill.normalization import normalize_embeddings
+    >>> normalize_embeddings(np.array([[3.0, 4.0], [0.0, 0.0]]))
+    array([[0.6, 0.8],
+           [0. , 0. ]])
+    """
+    E = np.asarray(E, dtype=np.float64)
+    if how is None:
+        return E
+    return unit_rows(_standardized_columns(E) if how == "columns" else E)
+
+
+def unit_rows(E):
+    """Scale every row to unit Euclidean norm; rows of zeros stay.
+
+    Parameters
+    ----------
+    E : ndarray of float64, shape (n_patches, n_features)
+        Embeddings.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_patches, n_features)
+        Scaled rows.
+    """
+    E = _divide(E, np.abs(E).max(axis=1, keepdims=True, initial=0.0))  # no overflow in the squares
+    return _divide(E, np.linalg.norm(E, axis=1, keepdims=True))
+
+
+def _standardized_columns(E):
+    largest = np.abs(E).max(axis=0)
+    E = _divide(E, largest)
+    E = E - E.mean(axis=0)
+    deviations = E.std(axis=0)
+    deviations[deviations <= 64 * np.finfo(float).eps] = 0.0  # of a constant column only rounding is left
+    return _divide(E, deviations)
+
+
+def _divide(E, scale):
+    return np.divide(E, scale, out=np.zeros_like(E), where=scale > 0)

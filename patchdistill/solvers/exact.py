@@ -1,0 +1,215 @@
+"""Exact solver: damped Newton steps on the few features that matter, stopped by a duality gap on all of them.
+
+Only a handful of features carry the solution (of 2,048 rarely more than 60), so the work is done on a working set
+that the gap check, the one step that looks at all features, extends by the worst violators of optimality. On the
+working set the objective is smooth as long as no row of W is zero. Its Hessian H is that of iteratively reweighted
+least squares, M, less some rank-one terms. M majorizes the objective, so its step always descends but slowly; H's
+step is fast but only near the answer. The steps here solve with ``H + damping (M - H)``: damping 1 is reweighted
+least squares, damping 0 is Newton, and M preconditions the conjugate gradients for all between, whose eigenvalues
+then lie in [damping, 1]. A row that a step turns round is a row that wants to vanish: it is set to zero and leaves.
+Every step lowers the objective.
+
+Nothing here depends on the signs or the rotation of the columns of Z, and no matrix is larger than n x d.
+"""
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+
+from patchdistill.problem import row_norms
+from patchdistill.solvers.solution import Solution
+
+_FIRST_FEATURES = 20
+_INNER_GAP = 0.1  # the working set is solved to this share of the gap that is left on all features
+_CG_TOL = 0.1  # the equations are solved no better than the step deserves
+_CG_MAX = 100
+_FIRST_DAMPING, _LEAST_DAMPING, _DAMPING_FACTOR = 0.1, 1e-4, 4.0
+_GOOD_STEP, _POOR_STEP = 0.75, 0.25  # decrease of the objective as a share of what the model promised
+_LENGTHS = (1.0, 0.5, 0.25)
+_SHORTEST = 2.0**-12
+
+
+def solve_exact(problem, tol=1e-3, max_iter=1000):
+    """Solve to a relative duality gap.
+
+    Parameters
+    ----------
+    problem : ResidualProblem
+        What to solve.
+    tol : float, default=1e-3
+        Stops when ``dual_gap <= tol * objective``.
+    max_iter : int, default=1000
+        Most steps.
+
+    Returns
+    -------
+    Solution
+        Deterministic; `converged` is False when `max_iter` or the precision of the machine stopped it first.
+    """
+    E, Z = problem.E, problem.Z
+    squared_norms = np.einsum("ij,ij->j", E, E)
+    active = np.empty(0, dtype=np.intp)
+    W_active = np.empty((0, Z.shape[1]))
+    U = -Z
+    n_iter = 0
+    history = {"n_iter": [], "objective": [], "dual_gap": []}
+    while True:
+        objective = _objective(problem, W_active, U)
+        dual, correlations = problem.dual_value(U)
+        gap = max(0.0, objective - dual)
+        for name, value in (("n_iter", n_iter), ("objective", objective), ("dual_gap", gap)):
+            history[name].append(value)
+        converged = gap <= tol * objective
+        stuck = len(history["objective"]) > 1 and objective >= history["objective"][-2]
+        if converged or stuck or n_iter >= max_iter:
+            break
+        new = _worst_violators(correlations, problem.alpha, active)
+        W_active = np.vstack([W_active, _first_coefficients(problem, U, W_active, new, correlations, squared_norms)])
+        active = np.concatenate([active, new])
+        target = max(_INNER_GAP * gap, tol * objective / 3)
+        W_active, U, steps = _solve_working_set(problem, E[:, active], W_active, target, max_iter - n_iter)
+        n_iter += steps
+        kept = W_active.any(axis=1)
+        active, W_active = active[kept], W_active[kept]
+    W = np.zeros((E.shape[1], Z.shape[1]))
+    W[active] = W_active
+    return Solution(
+        W=W,
+        R=U - problem.clip(U),
+        residual_norms=row_norms(U),
+        objective=objective,
+        dual_gap=gap,
+        n_iter=n_iter,
+        converged=bool(converged),
+        history={name: np.array(values) for name, values in history.items()},
+    )
+
+
+def _objective(problem, W, U):
+    return problem.loss(row_norms(U)) + problem.alpha * float(row_norms(W).sum())
+
+
+def _worst_violators(correlations, alpha, active):
+    """Features outside the working set whose correlation with the dual point exceeds alpha, worst first."""
+    correlations = correlations.copy()
+    correlations[active] = 0.0
+    violators = np.flatnonzero(correlations > alpha)
+    worst_first = violators[np.argsort(-correlations[violators], kind="stable")]
+    return worst_first[: max(_FIRST_FEATURES, 2 * len(active))]
+
+
+def _first_coefficients(problem, U, W_active, new, correlations, squared_norms):
+    """Coefficients to start the new features from: each one's own proximal step, shortened together until they help."""
+    gradients = problem.E[:, new].T @ (2 * problem.clip(U))
+    steps = (1 - problem.alpha / correlations[new]) / (2 * squared_norms[new])
+    W_new = -gradients * steps[:, None]
+    change = problem.E[:, new] @ W_new
+    penalty, own_penalty = problem.alpha * row_norms(W_active).sum(), problem.alpha * row_norms(W_new).sum()
+    # Convex in the scale and decreasing at 0: the first of the halvings that no longer improves on the one before is
+    # past the best.
+    best, best_value, scale = 0.0, np.inf, 1.0
+    while scale >= _SHORTEST:
+        value = problem.loss(row_norms(U + scale * change)) + penalty + scale * own_penalty
+        if value >= best_value:
+            break
+        best, best_value = scale, value
+        scale /= 2
+    return best * W_new
+
+
+def _solve_working_set(problem, E, W, target_gap, max_steps):
+    """Minimize over the features of `E` alone, to a gap on these features."""
+    sub = type(problem)(E, problem.Z, problem.alpha, problem.beta)
+    U = sub.misfit(W)
+    objective = _objective(sub, W, U)
+    damping = _FIRST_DAMPING
+    for step in range(max_steps):
+        dual, _ = sub.dual_value(U)
+        rows = np.flatnonzero(W.any(axis=1))
+        if objective - dual <= target_gap or not len(rows):
+            return W, U, step
+        W_rows, U, value, damping = _step(sub, E[:, rows], W[rows], U, objective, damping)
+        W = np.zeros_like(W)
+        W[rows] = W_rows
+        if value >= objective:  # as low as the precision of the machine allows
+            return W, U, step
+        objective = value
+    return W, U, max_steps
+
+
+def _step(problem, E, W, U, objective, damping):
+    """One step that lowers the objective, on rows of W none of which is zero, and the damping of the next."""
+    model = _LocalModel(problem, E, W, U)
+    while True:
+        direction, promised = model.minimize(damping)
+        for length in _LENGTHS:
+            W_new = W + length * direction
+            # A row that has turned round passed through zero on the way, where the model it follows ends.
+            W_new[np.einsum("ij,ij->i", W_new, W) <= 0] = 0.0
+            U_new = E @ W_new - problem.Z
+            value = _objective(problem, W_new, U_new)
+            if value < objective:
+                break
+        used = damping
+        if objective - value > _GOOD_STEP * promised:
+            damping = max(damping / _DAMPING_FACTOR, _LEAST_DAMPING)
+        elif objective - value < _POOR_STEP * promised:
+            damping = min(damping * _DAMPING_FACTOR, 1.0)
+        if value < objective:
+            return W_new, U_new, value, damping
+        if used == 1.0:
+            return W, U, objective, damping
+
+
+class _LocalModel:
+    """Quadratic models of the objective at W, in coordinates scaled by the square roots of the row norms of W.
+
+    With X_j = W_j / sqrt(||W_j||) and D = diag(||W_j||) the majorizer 2 E'SE + alpha D^-1 becomes
+    2 D^1/2 E'SE D^1/2 + alpha I, which stays well conditioned as rows vanish.
+    """
+
+    def __init__(self, problem, E, W, U):
+        norms = row_norms(U)
+        weights = problem.huber_weights(norms)[:, None]
+        self.alpha = problem.alpha
+        self.outlying = np.flatnonzero(norms > problem.beta / 2)
+        self.units_U = U[self.outlying] / norms[self.outlying, None]
+        self.scale = np.sqrt(row_norms(W))[:, None]
+        self.units_W = W / self.scale**2
+        self.E = E * self.scale.T
+        self.weighted = 2 * weights * self.E
+        self.gradient = self.weighted.T @ U + self.alpha * self.units_W * self.scale
+        majorizer = self.E.T @ self.weighted
+        majorizer[np.diag_indices_from(majorizer)] += self.alpha
+        self.factor = cho_factor(majorizer, lower=True, overwrite_a=True, check_finite=False)
+
+    def _precondition(self, residual):
+        return cho_solve(self.factor, residual, check_finite=False)
+
+    def _multiply(self, V, damping):
+        """``(H + damping (M - H)) V``: the rank-one terms, along U and along W, count by 1 - damping."""
+        X = self.E @ V
+        along_U = np.einsum("ij,ij->i", self.units_U, X[self.outlying])[:, None] * self.units_U
+        along_W = np.einsum("ij,ij->i", self.units_W, V)[:, None] * self.units_W
+        X[self.outlying] -= (1 - damping) * along_U
+        return self.weighted.T @ X + self.alpha * (V - (1 - damping) * along_W)
+
+    def minimize(self, damping):
+        """Preconditioned conjugate gradients: the step, and the decrease that the model promises for it."""
+        step = np.zeros_like(self.gradient)
+        residual = -self.gradient
+        conjugate = self._precondition(residual)
+        first = energy = np.vdot(residual, conjugate)
+        for _ in range(_CG_MAX):
+            image = self._multiply(conjugate, damping)
+            curvature = np.vdot(conjugate, image)
+            if curvature <= 0:  # flat to the precision of the machine
+                break
+            length = energy / curvature
+            step += length * conjugate
+            residual = residual - length * image
+            preconditioned = self._precondition(residual)
+            previous, energy = energy, np.vdot(residual, preconditioned)
+            if energy <= _CG_TOL**2 * first:
+                break
+            conjugate = preconditioned + energy / previous * conjugate
+        return step * self.scale, -np.vdot(self.gradient, step) / 2
