@@ -40,7 +40,7 @@ $(VENV)/.test: $(VENV)/.created $(PACKAGING)
 
 demo: $(VENV)/.demo
 	$(BIN)/patchdistill demo --out $(OUT)
-	@echo "The report is in $(abspath $(OUT))"
+	@echo "The report is $(abspath $(OUT)/report.html); open it in a browser."
 
 test: $(VENV)/.test
 	$(BIN)/ruff check .

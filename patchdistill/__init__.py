@@ -1,6 +1,7 @@
 """patchdistill keeps what matters for image quality: which patches, which features, which pixels."""
 
-from patchdistill.bags import PatchBags, SinglePatchBagWarning
+from patchdistill.bags import PatchBags
+from patchdistill.forms import SinglePatchBagWarning
 from patchdistill.problem import ResidualProblem
 from patchdistill.selection import PatchSelection, select_patches
 from patchdistill.selector import ResidualPatchSelector

@@ -1,80 +1,13 @@
 """PatchBags: the patches of many images, with the fields that belong to each patch."""
 
 import numbers
-import warnings
 from types import MappingProxyType
 
 import numpy as np
-import scipy.sparse
-from sklearn.utils import check_array
+
+from patchdistill.lazy import as_rows, take_rows
 
 PATCH_INDEX = "patch_index"
-
-
-class SinglePatchBagWarning(UserWarning):
-    """A 2-D array was read as one patch per image, which is rarely what was meant."""
-
-
-class LazyRows:
-    """Rows of an array-like that are read only when they are asked for.
-
-    Parameters
-    ----------
-    source : array-like with ``shape``, ``dtype`` and ``__getitem__``
-        For example a memory map.
-    rows : ndarray of int, shape (n_rows,)
-        Which rows of `source`, in which order.
-    """
-
-    def __init__(self, source, rows):
-        self.source = source
-        self.rows = rows
-
-    @property
-    def shape(self):
-        """Shape of the array the rows would make."""
-        return (len(self.rows), *self.source.shape[1:])
-
-    @property
-    def ndim(self):
-        """Number of axes."""
-        return len(self.source.shape)
-
-    @property
-    def dtype(self):
-        """Type of the entries."""
-        return self.source.dtype
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, key):
-        return np.asarray(self.source[self.rows[key]])
-
-    def __array__(self, dtype=None, copy=None):
-        return np.array(self.source[self.rows], dtype=dtype)
-
-    def __getstate__(self):
-        # What leaves the process is what was chosen, not the whole store behind it.
-        return {"source": np.array(self), "rows": np.arange(len(self.rows))}
-
-
-def _rows(array, rows):
-    """Rows of `array`: read now if it is in memory, later if it is not."""
-    if isinstance(rows, slice):
-        if isinstance(array, LazyRows):
-            return LazyRows(array.source, array.rows[rows])
-        return array[rows]
-    if isinstance(array, LazyRows):
-        return LazyRows(array.source, array.rows[rows])
-    if isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
-        return array[rows]
-    return LazyRows(array, rows)
-
-
-def _as_rows(array):
-    """Leave stores that know their shape alone; everything else becomes an array."""
-    return array if hasattr(array, "shape") and hasattr(array, "__getitem__") else np.asarray(array)
 
 
 class PatchBags:
@@ -129,10 +62,10 @@ class PatchBags:
     ndim = 1
 
     def __init__(self, values, offsets, *, fields=None, ids=None):
-        self.values = _as_rows(values)
+        self.values = as_rows(values)
         self.offsets = np.asarray(offsets, dtype=np.intp)
         self._check_offsets()
-        fields = {name: _as_rows(field) for name, field in (fields or {}).items()}
+        fields = {name: as_rows(field) for name, field in (fields or {}).items()}
         if PATCH_INDEX not in fields:
             fields[PATCH_INDEX] = np.arange(len(self.values)) - np.repeat(self.offsets[:-1], self.n_patches)
         for name, field in fields.items():
@@ -141,7 +74,7 @@ class PatchBags:
                     f"Field {name!r} has {len(field)} rows, but there are {len(self.values)} patches. "
                     "A field has one row per patch, in the order of the patches."
                 )
-        self.fields = MappingProxyType(fields)
+        self._fields = fields
         self.ids = np.arange(len(self)) if ids is None else np.asarray(ids)
         if self.ids.shape != self.shape:
             raise ValueError(
@@ -190,6 +123,11 @@ class PatchBags:
         offsets = np.cumsum([0] + [len(image) for image in images])
         flat = {name: np.concatenate([np.asarray(part) for part in parts]) for name, parts in (fields or {}).items()}
         return cls(np.concatenate(images), offsets, fields=flat, ids=ids)
+
+    @property
+    def fields(self):
+        """Fields by name, read-only."""
+        return MappingProxyType(self._fields)
 
     @property
     def n_patches(self):
@@ -248,8 +186,8 @@ class PatchBags:
         return np.concatenate(rows) if rows else np.empty(0, np.intp), offsets
 
     def _with_rows(self, rows, offsets, ids):
-        fields = {name: _rows(field, rows) for name, field in self.fields.items()}
-        return PatchBags(_rows(self.values, rows), offsets, fields=fields, ids=ids)
+        fields = {name: take_rows(field, rows) for name, field in self.fields.items()}
+        return PatchBags(take_rows(self.values, rows), offsets, fields=fields, ids=ids)
 
     def field(self, name, i):
         """Field `name` of the patches of image `i`.
@@ -347,103 +285,3 @@ def _shape_mismatch(i, shape, expected):
     if len(shape) == len(expected) == 1:
         return f"Image {i} has {shape[0]} features, but the other images have {expected[0]}."
     return f"Image {i} has patches of shape {shape}, but the other images have {expected}."
-
-
-def check_bags(X):
-    """Read any of the accepted forms of many images as `PatchBags`.
-
-    Parameters
-    ----------
-    X : PatchBags, list of array-like of shape (n_patches_i, ...), or array of shape (n_images, n_patches, ...)
-        The images. A 2-D array means one patch per image, and is warned about.
-
-    Returns
-    -------
-    bags : PatchBags
-        The same images.
-    form : {"bags", "list", "stack", "matrix"}
-        What came in, for :func:`restore_form`.
-
-    Raises
-    ------
-    ValueError
-        If an image is empty, is not at least 2-D, or differs from the others in its features.
-    TypeError
-        If `X` is sparse.
-    """
-    if isinstance(X, PatchBags):
-        return X, "bags"
-    if scipy.sparse.issparse(X):
-        raise TypeError(
-            "Sparse data was passed, but embeddings are dense: convert each image with X.toarray() and pass a list."
-        )
-    if isinstance(X, (list, tuple)) and len(X) and np.ndim(X[0]) > 1:
-        return PatchBags.from_list(X), "list"
-    if getattr(X, "ndim", None) is not None and X.ndim > 2:
-        X = np.asarray(X)
-        n_images, n_patches = X.shape[:2]
-        if not n_images:
-            raise ValueError(f"Found array with 0 sample(s) (shape={X.shape}) while a minimum of 1 is required.")
-        return PatchBags(X.reshape(-1, *X.shape[2:]), np.arange(n_images + 1) * n_patches), "stack"
-    X = check_array(X, dtype=None, ensure_all_finite=False)
-    warnings.warn(
-        f"X of shape {X.shape} was read as {len(X)} images of one patch each. "
-        "For one image pass [X], or call select_patches(X).",
-        SinglePatchBagWarning,
-        stacklevel=3,
-    )
-    return PatchBags(X, np.arange(len(X) + 1)), "matrix"
-
-
-def restore_form(bags, form):
-    """Give `bags` the form that :func:`check_bags` found.
-
-    Parameters
-    ----------
-    bags : PatchBags
-        Images.
-    form : {"bags", "list", "stack", "matrix"}
-        As returned by :func:`check_bags`.
-
-    Returns
-    -------
-    PatchBags, list of ndarray, or ndarray
-        The same patches.
-    """
-    if form == "list":
-        return bags.to_list()
-    if form == "stack":
-        return np.asarray(bags.values).reshape(len(bags), -1, *bags.values.shape[1:])
-    return np.asarray(bags.values) if form == "matrix" else bags
-
-
-def check_features(values, offsets=(0,)):
-    """Check that stacked patches are finite real features, and say where they are not.
-
-    Parameters
-    ----------
-    values : array-like of shape (n_patches_total, n_features)
-        Features of the patches.
-    offsets : array-like of int, default=(0,)
-        First row of each image, for the error message.
-
-    Returns
-    -------
-    ndarray of shape (n_patches_total, n_features)
-        The features, float32 or float64.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If `values` is not 2-D, real, numeric and finite.
-    """
-    values = check_array(values, dtype=(np.float64, np.float32), ensure_all_finite=False, input_name="X")
-    # The sum of a row is finite unless the row is not (or overflows), and costs no temporary array.
-    with np.errstate(over="ignore", invalid="ignore"):
-        suspects = np.flatnonzero(~np.isfinite(values.sum(axis=1)))
-    for row in suspects:
-        if not np.isfinite(values[row]).all():
-            what = "NaN" if np.isnan(values[row]).any() else "infinity"
-            image = np.searchsorted(offsets, row, side="right") - 1
-            raise ValueError(f"Input X contains {what} (image {image}, patch {row - offsets[image]}).")
-    return values

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_memory
 
 from patchdistill._compat import HasMethods, Interval, StrOptions, validate_parameter_constraints
 from patchdistill._threads import single_blas_thread
-from patchdistill.bags import check_features
+from patchdistill.forms import check_features
 from patchdistill.normalization import NORMALIZATIONS, normalize_embeddings
 from patchdistill.problem import ResidualProblem, row_norms
 from patchdistill.ranking import check_rate, n_keep, rank
@@ -24,7 +24,7 @@ PARAMETER_CONSTRAINTS = {
     "rate": "no_validation",  # check_rate has one message for all its forms
     "keep": [StrOptions({"low", "high"})],
     "alpha": [Interval(Real, 0, 1, closed="right")],
-    "beta": [Interval(Real, 0, None, closed="neither")],
+    "beta": [Interval(Real, 0, None, closed="right")],
     "bandwidth": [Interval(Real, 0, None, closed="neither")],
     "normalize": [StrOptions(set(NORMALIZATIONS)), None],
     "embedding": [callable, None],
@@ -158,7 +158,7 @@ def select_patches(
     >>> selection = select_patches(E, rate=0.25)
     >>> len(selection.indices)
     5
-    >>> selection.solution.dual_gap <= 1e-3 * selection.solution.objective
+    >>> bool(selection.solution.dual_gap <= 1e-3 * selection.solution.objective)
     True
     """
     parameters = dict(locals())

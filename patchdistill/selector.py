@@ -10,12 +10,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from patchdistill._compat import _check_feature_names, _check_n_features, _fit_context
-from patchdistill.bags import check_bags, check_features, restore_form
+from patchdistill.forms import BagOutputMixin, check_bags, check_features, restore_form
 from patchdistill.ranking import check_rate, n_keep, rank
 from patchdistill.selection import PARAMETER_CONSTRAINTS, SOLUTION_PARAMETERS, convergence_message, embed, score_patches
 
 
-class BasePatchSelector(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
+class BasePatchSelector(BagOutputMixin, TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
     """What every selector shares: images in, the same images with fewer patches out.
 
     A selector has a parameter `rate` and a method ``_rank_images(bags)`` that returns the rankings of the images'
@@ -102,31 +102,6 @@ class BasePatchSelector(TransformerMixin, BaseEstimator, auto_wrap_output_keys=N
         """
         check_is_fitted(self)
         return self.selected_idx_ if indices else self.support_
-
-    def set_output(self, *, transform=None):
-        """Accept the default output, the only one there is.
-
-        Parameters
-        ----------
-        transform : {"default"} or None, default=None
-            Container of the output.
-
-        Returns
-        -------
-        self : object
-            This selector.
-
-        Raises
-        ------
-        ValueError
-            For any other container.
-        """
-        if transform not in (None, "default"):
-            raise ValueError(
-                f"{type(self).__name__} cannot output {transform!r}: bags of patches have no dataframe form. "
-                'Use "default", and set_output on the steps after BagPooling().'
-            )
-        return self
 
     def _fit(self, X):
         check_rate(self.rate)

@@ -11,7 +11,7 @@ METRICS = ("euclidean", "manhattan", "mahalanobis", "cosine")
 # Squared distances come from a Gram matrix and carry its rounding, a few eps times the squared norms. What is below
 # this share of the norms is rounding: it counts as zero, so that copies are at distance zero exactly.
 _ROUNDING = 256 * np.finfo(float).eps
-# Eigenvalues closer than this, relative to the largest, count as one multiple eigenvalue.
+# Eigenvalues closer than this, relative to the largest, count as one multiple eigenvalue; below it, as zero.
 _TIED = 1e-9
 
 
@@ -114,9 +114,12 @@ def _mahalanobis_gram(gram, n_features):
     a = shrinkage * np.trace(gram) / n / n_features
     b = (1 - shrinkage) / n
     eigenvalues, vectors = eigh(gram)
-    eigenvalues[eigenvalues <= n * np.finfo(float).eps * max(eigenvalues[-1], 0.0)] = 0.0
+    # Without shrinkage the inverse would blow rounding up: what cannot be, or is not, more than rounding is zero.
+    eigenvalues[: n - min(n - 1, n_features)] = 0.0
+    eigenvalues[eigenvalues <= _TIED * eigenvalues[-1]] = 0.0
     whitened = np.divide(eigenvalues, a + b * eigenvalues, out=np.zeros(n), where=eigenvalues > 0)
-    return (vectors * whitened) @ vectors.T
+    factor = vectors * np.sqrt(whitened)
+    return factor @ factor.T
 
 
 def _ledoit_wolf_shrinkage(gram, n_features):

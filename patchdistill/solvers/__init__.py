@@ -4,6 +4,7 @@ import warnings
 
 from sklearn.exceptions import ConvergenceWarning
 
+from patchdistill._threads import single_blas_thread
 from patchdistill.solvers.exact import solve_exact
 from patchdistill.solvers.published import solve_published
 from patchdistill.solvers.solution import Solution
@@ -24,7 +25,8 @@ def solve(problem, solver="exact", *, tol=1e-3, max_iter=1000, random_state=0):
         ``"exact"`` is deterministic and stops at a duality gap. ``"published"`` is the iteration of the published
         script, bug for bug: a baseline.
     tol : float, default=1e-3
-        Relative duality gap, ``dual_gap / objective``, at which ``"exact"`` stops.
+        Relative duality gap, ``dual_gap / objective``, at which ``"exact"`` stops. Below about 1e-12 it may
+        not be reached, which a warning tells.
     max_iter : int, default=1000
         Most iterations; ``"published"`` does at most 50, as the script does.
     random_state : int, RandomState instance or None, default=0
@@ -56,14 +58,15 @@ def solve(problem, solver="exact", *, tol=1e-3, max_iter=1000, random_state=0):
     >>> rng = np.random.default_rng(0)
     >>> problem = ResidualProblem(rng.normal(size=(20, 50)), rng.normal(size=(20, 3)), alpha=5.0, beta=2.0)
     >>> solution = solve(problem, tol=1e-6)
-    >>> solution.dual_gap <= 1e-6 * solution.objective
+    >>> bool(solution.dual_gap <= 1e-6 * solution.objective)
     True
     """
     if solver not in SOLVERS:
         raise ValueError(f"solver={solver!r} is unknown; use one of {', '.join(SOLVERS)}.")
     if not tol >= 0:
         raise ValueError(f"tol={tol!r} must be a number >= 0.")
-    solution = run_solver(problem, solver, tol, max_iter, random_state)
+    with single_blas_thread():
+        solution = run_solver(problem, solver, tol, max_iter, random_state)
     if not solution.converged:
         warnings.warn(
             f"The solver stopped after {solution.n_iter} iterations at a relative gap of "

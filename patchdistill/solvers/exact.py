@@ -26,6 +26,7 @@ _FIRST_DAMPING, _LEAST_DAMPING, _DAMPING_FACTOR = 0.1, 1e-4, 4.0
 _GOOD_STEP, _POOR_STEP = 0.75, 0.25  # decrease of the objective as a share of what the model promised
 _LENGTHS = (1.0, 0.5, 0.25)
 _SHORTEST = 2.0**-12
+_ROUNDING = 16 * np.finfo(float).eps
 
 
 def solve_exact(problem, tol=1e-3, max_iter=1000):
@@ -50,7 +51,7 @@ def solve_exact(problem, tol=1e-3, max_iter=1000):
     active = np.empty(0, dtype=np.intp)
     W_active = np.empty((0, Z.shape[1]))
     U = -Z
-    n_iter = 0
+    n_iter, damping = 0, _FIRST_DAMPING
     history = {"n_iter": [], "objective": [], "dual_gap": []}
     while True:
         objective = _objective(problem, W_active, U)
@@ -59,14 +60,16 @@ def solve_exact(problem, tol=1e-3, max_iter=1000):
         for name, value in (("n_iter", n_iter), ("objective", objective), ("dual_gap", gap)):
             history[name].append(value)
         converged = gap <= tol * objective
-        stuck = len(history["objective"]) > 1 and objective >= history["objective"][-2]
+        stuck = n_iter > 0 and objective >= history["objective"][-2] and gap >= history["dual_gap"][-2]
         if converged or stuck or n_iter >= max_iter:
             break
         new = _worst_violators(correlations, problem.alpha, active)
         W_active = np.vstack([W_active, _first_coefficients(problem, U, W_active, new, correlations, squared_norms)])
         active = np.concatenate([active, new])
         target = max(_INNER_GAP * gap, tol * objective / 3)
-        W_active, U, steps = _solve_working_set(problem, E[:, active], W_active, target, max_iter - n_iter)
+        W_active, U, steps, damping = _solve_working_set(
+            problem, E[:, active], W_active, target, max_iter - n_iter, damping
+        )
         n_iter += steps
         kept = W_active.any(axis=1)
         active, W_active = active[kept], W_active[kept]
@@ -116,45 +119,56 @@ def _first_coefficients(problem, U, W_active, new, correlations, squared_norms):
     return best * W_new
 
 
-def _solve_working_set(problem, E, W, target_gap, max_steps):
-    """Minimize over the features of `E` alone, to a gap on these features."""
+def _solve_working_set(problem, E, W, target_gap, max_steps, damping):
+    """Minimize over the features of `E` alone, to a gap on these features: W, its misfit, steps done, next damping."""
     sub = type(problem)(E, problem.Z, problem.alpha, problem.beta)
     U = sub.misfit(W)
     objective = _objective(sub, W, U)
-    damping = _FIRST_DAMPING
+    previous, best_gap, best = np.inf, np.inf, (W, U)
     for step in range(max_steps):
         dual, _ = sub.dual_value(U)
+        gap = objective - dual
+        # Where the objective has no digits left to show it, only the gap tells whether a step was one forward.
+        stalled = previous - objective <= _ROUNDING * objective
+        if stalled and gap >= best_gap:
+            return *best, step, damping
+        best_gap, best = gap, (W, U)
         rows = np.flatnonzero(W.any(axis=1))
-        if objective - dual <= target_gap or not len(rows):
-            return W, U, step
-        W_rows, U, value, damping = _step(sub, E[:, rows], W[rows], U, objective, damping)
+        if gap <= target_gap or not len(rows):
+            return *best, step, damping
+        previous = objective
+        W_rows, U, objective, damping = _step(sub, E[:, rows], W[rows], U, objective, damping)
         W = np.zeros_like(W)
         W[rows] = W_rows
-        if value >= objective:  # as low as the precision of the machine allows
-            return W, U, step
-        objective = value
-    return W, U, max_steps
+    return W, U, max_steps, damping
 
 
 def _step(problem, E, W, U, objective, damping):
-    """One step that lowers the objective, on rows of W none of which is zero, and the damping of the next."""
+    """One step that lowers the objective or, next to its minimum, keeps it, and the damping of the next step.
+
+    No row of W is zero.
+    """
     model = _LocalModel(problem, E, W, U)
+    highest = objective * (1 + _ROUNDING)
     while True:
         direction, promised = model.minimize(damping)
         for length in _LENGTHS:
             W_new = W + length * direction
-            # A row that has turned round passed through zero on the way, where the model it follows ends.
-            W_new[np.einsum("ij,ij->i", W_new, W) <= 0] = 0.0
+            # A row that has turned round passed through zero on the way, where Newton's model ends. The majorizer holds
+            # beyond, and is the step that must not fail.
+            if damping < 1.0:
+                W_new[np.einsum("ij,ij->i", W_new, W) <= 0] = 0.0
             U_new = E @ W_new - problem.Z
             value = _objective(problem, W_new, U_new)
-            if value < objective:
+            if value < highest:
                 break
         used = damping
-        if objective - value > _GOOD_STEP * promised:
+        decrease = highest - value  # rounding is given to the step: next to the minimum there is nothing else
+        if decrease > _GOOD_STEP * promised:
             damping = max(damping / _DAMPING_FACTOR, _LEAST_DAMPING)
-        elif objective - value < _POOR_STEP * promised:
+        elif decrease < _POOR_STEP * promised:
             damping = min(damping * _DAMPING_FACTOR, 1.0)
-        if value < objective:
+        if value < highest:
             return W_new, U_new, value, damping
         if used == 1.0:
             return W, U, objective, damping
@@ -178,11 +192,20 @@ class _LocalModel:
         self.E = E * self.scale.T
         self.weighted = 2 * weights * self.E
         self.gradient = self.weighted.T @ U + self.alpha * self.units_W * self.scale
-        majorizer = self.E.T @ self.weighted
-        majorizer[np.diag_indices_from(majorizer)] += self.alpha
-        self.factor = cho_factor(majorizer, lower=True, overwrite_a=True, check_finite=False)
+        n, m = self.E.shape
+        self.has_more_features = m > n
+        if self.has_more_features:  # the Woodbury identity: n x n instead of m x m
+            matrix, ridge = self.E @ self.E.T, self.alpha / (2 * weights[:, 0])
+        else:
+            matrix, ridge = self.E.T @ self.weighted, self.alpha
+        matrix[np.diag_indices_from(matrix)] += ridge
+        self.factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
 
     def _precondition(self, residual):
+        """Multiply by the inverse of the majorizer."""
+        if self.has_more_features:
+            inner = cho_solve(self.factor, self.E @ residual, check_finite=False)
+            return (residual - self.E.T @ inner) / self.alpha
         return cho_solve(self.factor, residual, check_finite=False)
 
     def _multiply(self, V, damping):

@@ -1,0 +1,113 @@
+"""What every benchmark shares: pictures, encoders, timing, and the JSON that says where and when it was measured."""
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("patchdistill", "numpy", "scipy", "scikit-learn", "joblib", "threadpoolctl")
+
+
+def arguments(description):
+    """Command line that all benchmarks have."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes, to see that it runs")
+    parser.add_argument("--out", type=Path, help="JSON file to write")
+    return parser
+
+
+def write_results(name, results, out=None):
+    """Write results with the machine, the versions and the date beside them."""
+    path = out or RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"benchmark": name, "setup": setup(), **results}, indent=1) + "\n")
+    print(f"wrote {path}")
+
+
+def setup():
+    """Machine, versions and date."""
+    return {
+        "date": datetime.date.today().isoformat(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cpus": os.cpu_count(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "blas": [
+            {key: lib.get(key) for key in ("internal_api", "version", "architecture", "num_threads")}
+            for lib in threadpool_info()
+            if lib["user_api"] == "blas"
+        ],
+    }
+
+
+def _processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def seconds(function, repeats=5):
+    """Median time of a call, after one call to warm up."""
+    function()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def growth(sizes, times):
+    """Exponent of the power law fitted to times over sizes."""
+    return float(np.polyfit(np.log(sizes), np.log(times), 1)[0])
+
+
+def real_pictures(limit=None, width=1280):
+    """Panoramas of the test data where they are, else the photographs of scikit-image; a dict of name to pixels."""
+    from PIL import Image
+
+    from patchdistill.images import list_images
+
+    root = os.environ.get("PATCHDISTILL_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")
+    folder = Path(root) / "panoramas"
+    if folder.is_dir():
+        paths = list_images(folder)
+    else:
+        import skimage
+
+        names = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "ihc", "motorcycle_left", "retina", "rocket")
+        paths = [p for p in list_images(Path(skimage.__file__).parent / "data") if p.stem in names]
+    pictures = {}
+    for path in paths[:limit]:
+        with Image.open(path) as picture:
+            height = round(picture.height * width / picture.width)
+            pictures[path.stem] = np.asarray(picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS))
+    return pictures
+
+
+class RandomFilters:
+    """Patches to features as a network without training sees them: 7 x 7 random filters, rectified, averaged."""
+
+    def __init__(self, n_filters=2048, seed=0):
+        rng = np.random.default_rng(seed)
+        filters = rng.standard_normal((7 * 7 * 3, n_filters)).astype(np.float32)
+        self.filters = filters / np.linalg.norm(filters, axis=0)
+        self.bias = rng.normal(scale=0.05, size=n_filters).astype(np.float32)
+
+    def __call__(self, patches):
+        windows = np.lib.stride_tricks.sliding_window_view(patches.astype(np.float32) / 255 - 0.5, (7, 7), axis=(1, 2))
+        windows = windows[:, ::4, ::4].reshape(len(patches), -1, 7 * 7 * 3)
+        return np.stack([np.maximum(w @ self.filters + self.bias, 0).mean(axis=0) for w in windows])

@@ -1,0 +1,140 @@
+"""From many patches to one row of features per image."""
+
+import numpy as np
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+
+from patchdistill._compat import _check_feature_names, _check_n_features, _fit_context
+from patchdistill.forms import check_bags, check_features
+
+_STATS = ("mean", "std")
+
+
+class BagPooling(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """Pool the patches of every image to their mean and standard deviation.
+
+    Where the patches carry a field ``weights``, as representatives that stand for many patches do, both are weighted
+    by it.
+
+    Parameters
+    ----------
+    stats : sequence of {"mean", "std"}, default=("mean", "std")
+        What to compute, in this order. The standard deviation divides by the number of patches, so that one patch
+        has 0.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Features per patch, seen in `fit`.
+
+    See Also
+    --------
+    patchdistill.PatchBags : Patches of many images and their fields.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from patchdistill.models import BagPooling
+    >>> images = [np.array([[1.0, 2.0], [3.0, 2.0]]), np.array([[5.0, 0.0]])]
+    >>> BagPooling().fit_transform(images)
+    array([[2., 2., 1., 0.],
+           [5., 0., 0., 0.]])
+    """
+
+    _parameter_constraints = {"stats": [list, tuple]}
+
+    def __init__(self, stats=("mean", "std")):
+        self.stats = stats
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Check the parameters and remember the number of features.
+
+        Parameters
+        ----------
+        X : PatchBags, list of array-like (n_patches_i, n_features), or array (n_images, n_patches, n_features)
+            Features of the patches.
+        y : object, default=None
+            Not read.
+
+        Returns
+        -------
+        self
+            The transformer.
+        """
+        self._check_stats()
+        self._check_X(X, reset=True)
+        return self
+
+    def transform(self, X):
+        """Pool the patches.
+
+        Parameters
+        ----------
+        X : PatchBags, list of array-like (n_patches_i, n_features), or array (n_images, n_patches, n_features)
+            Features of the patches.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_images, n_features * len(stats))
+            One row per image, the features of the first statistic first.
+
+        Raises
+        ------
+        ValueError
+            If features are not finite or of another number than in `fit`, or if the weights of an image are negative,
+            not finite or all zero.
+        """
+        self._check_stats()
+        bags, values = self._check_X(X, reset=False)
+        weighted = "weights" in bags.fields
+        pooled = []
+        for i, (start, stop) in enumerate(zip(bags.offsets[:-1], bags.offsets[1:], strict=True)):
+            patches = values[start:stop].astype(np.float64)
+            weights = _check_weights(bags.field("weights", i), i) if weighted else None
+            mean = np.average(patches, axis=0, weights=weights)
+            spread = np.sqrt(np.average((patches - mean) ** 2, axis=0, weights=weights))
+            row = {"mean": mean, "std": spread}
+            pooled.append(np.concatenate([row[stat] for stat in self.stats]))
+        return np.array(pooled)
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the output columns.
+
+        Parameters
+        ----------
+        input_features : array-like of str of shape (n_features,), default=None
+            Names of the features; those seen in `fit`, or ``x0``, ``x1`` ..., by default.
+
+        Returns
+        -------
+        ndarray of str, shape (n_features * len(stats),)
+            Names such as ``mean_x0`` and ``std_x0``.
+        """
+        names = super().get_feature_names_out(input_features)
+        return np.array([f"{stat}_{name}" for stat in self.stats for name in names], dtype=object)
+
+    def _check_stats(self):
+        self._validate_params()
+        if not self.stats or not set(self.stats) <= set(_STATS) or len(set(self.stats)) < len(self.stats):
+            raise ValueError(f"stats must name at least one of {_STATS}, each once; got {self.stats!r}.")
+
+    def _check_X(self, X, reset):
+        _check_feature_names(self, X, reset=reset)
+        bags, _ = check_bags(X)
+        values = check_features(bags.values, bags.offsets)
+        _check_n_features(self, values, reset=reset)
+        return bags, values
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        return tags
+
+
+def _check_weights(weights, i):
+    if weights.ndim != 1 or not (np.isfinite(weights).all() and weights.min() >= 0 and weights.sum() > 0):
+        raise ValueError(
+            f"The weights of image {i} have shape {weights.shape} and run from {weights.min():g} to {weights.max():g}; "
+            "one finite weight of at least 0 per patch is needed, and they must not all be 0."
+        )
+    return weights

@@ -1,0 +1,38 @@
+"""The documentation builds without a warning, and the example of the README runs as printed."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_sphinx_builds_without_warnings(tmp_path):
+    pytest.importorskip("sphinx")
+    pytest.importorskip("numpydoc")
+    # A copy, because autosummary writes its pages beside the sources. README and package are not needed there.
+    shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("_build", "generated"))
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
+    build = subprocess.run([*command, tmp_path / "docs", tmp_path / "html"], cwd=ROOT, capture_output=True, text=True)
+    assert build.returncode == 0, build.stderr
+    assert (tmp_path / "html" / "index.html").is_file()
+
+
+def test_readme_example_runs(tmp_path):
+    Image = pytest.importorskip("PIL.Image")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    example = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    code = "\n" * text[: example.start(1)].count("\n") + example.group(1)  # a failure names the line of the README
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / f"{i}.png" for i in range(10)]
+    for path in paths:
+        Image.fromarray(rng.integers(0, 256, (96, 128, 3), dtype=np.uint8)).save(path)
+    # The README leaves these three to the reader.
+    names = {"paths": paths, "mos": np.linspace(1, 5, 10), "scenes": np.repeat(np.arange(5), 2)}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["predicted"].shape == (10,)
