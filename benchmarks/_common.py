@@ -75,16 +75,15 @@ def growth(sizes, times):
     return float(np.polyfit(np.log(sizes), np.log(times), 1)[0])
 
 
-def real_pictures(limit=None, width=1280):
-    """Panoramas of the test data where they are, else the photographs of scikit-image; a dict of name to pixels."""
+def real_pictures(limit=None, folder="panoramas", width=1280):
+    """Pictures of the test data where they are, else the photographs of scikit-image; a dict of name to pixels."""
     from PIL import Image
 
     from patchdistill.images import list_images
 
     root = os.environ.get("PATCHDISTILL_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")
-    folder = Path(root) / "panoramas"
-    if folder.is_dir():
-        paths = list_images(folder)
+    if (Path(root) / folder).is_dir():
+        paths = list_images(Path(root) / folder)
     else:
         import skimage
 

@@ -1,27 +1,19 @@
 """How much memory does `patchdistill select` need for 2,000 images of 180 x 2048 float32 (2.95 GB), and how long?
 
-Writes benchmarks/results/bench_memory.json. `--smoke` does the same with a few small images.
+The input lies in one .npy file. Memory is told three ways: the largest process; all processes, with the pages they
+share counted once; and the plain sum, in which they are counted for each.
 """
 
-import argparse
-import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import datetime, timezone
 from pathlib import Path
 
-import joblib
 import numpy as np
-import scipy
-import sklearn
+from _common import arguments, write_results
 
-import patchdistill
-
-RESULTS = Path(__file__).parent / "results" / "bench_memory.json"
 LIMIT_MB = 600
 RANK = 20
 
@@ -58,9 +50,9 @@ def memory(process):
 
 def measure(features, out, n_jobs, n_images):
     """Run the command once; its peak memory and its pace."""
-    arguments = ["select", str(features), "--out", str(out), "--n-jobs", str(n_jobs), "--quiet"]
+    command = ["select", str(features), "--out", str(out), "--n-jobs", str(n_jobs), "--quiet"]
     begin = time.monotonic()
-    process = subprocess.Popen([sys.executable, "-m", "patchdistill.cli", *arguments])
+    process = subprocess.Popen([sys.executable, "-m", "patchdistill.cli", *command])
     peak = np.zeros(2)
     while True:
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
@@ -71,7 +63,7 @@ def measure(features, out, n_jobs, n_images):
     seconds = time.monotonic() - begin
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"patchdistill {' '.join(arguments)} ended with code {process.returncode}")
+        raise SystemExit(f"patchdistill {' '.join(command)} ended with code {process.returncode}")
     kilobytes = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
     return {
         "n_jobs": n_jobs,
@@ -83,36 +75,16 @@ def measure(features, out, n_jobs, n_images):
     }
 
 
-def cpu():
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
-
-
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="a few small images, to see that the script works")
-    parser.add_argument("--out", type=Path, default=RESULTS, help=f"where the figures go (default: {RESULTS})")
-    arguments = parser.parse_args()
-    n_images, n, d = (12, 20, 32) if arguments.smoke else (2000, 180, 2048)
+    options = arguments(__doc__).parse_args()
+    n_images, n, d = (12, 20, 32) if options.smoke else (2000, 180, 2048)
     with tempfile.TemporaryDirectory() as folder:
         features = Path(folder) / "features.npy"
         write_features(features, n_images, n, d)
         size = features.stat().st_size
         runs = [measure(features, Path(folder) / f"{n_jobs}.csv", n_jobs, n_images) for n_jobs in (1, 2)]
         same = (Path(folder) / "1.csv").read_bytes() == (Path(folder) / "2.csv").read_bytes()
-    result = {
-        "question": "peak memory and pace of `patchdistill select`, streaming from one .npy",
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": platform.platform(),
-        "cpu": cpu(),
-        "cores": os.cpu_count(),
-        "versions": {
-            "python": platform.python_version(),
-            **{m.__name__: m.__version__ for m in (patchdistill, np, scipy, sklearn, joblib)},
-        },
+    results = {
         "n_images": n_images,
         "n_patches": n,
         "n_features": d,
@@ -122,13 +94,8 @@ def main():
         "same_output": same,
         "runs": runs,
     }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
-    # Pages that several processes share are counted once; where the system does not tell, the largest process decides.
-    worst = max(run["peak_all_processes_pss_mb"] or run["peak_main_process_mb"] for run in runs)
-    if worst > LIMIT_MB or not same:
-        raise SystemExit(f"Failed: {worst} MB (limit {LIMIT_MB} MB), same output with both n_jobs: {same}")
+    print(results)
+    write_results("bench_memory", results, options.out)
 
 
 if __name__ == "__main__":

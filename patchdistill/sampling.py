@@ -117,6 +117,22 @@ def cut_patches(image, top, left, patch_size):
 class StatelessBagMixin(BagOutputMixin, TransformerMixin, auto_wrap_output_keys=None):
     """Mixin of transformers of pictures that need no fit and give bags."""
 
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X=None, y=None):
+        """Check the parameters; there is nothing to learn.
+
+        Parameters
+        ----------
+        X, y : object, default=None
+            Not read.
+
+        Returns
+        -------
+        self
+            The transformer.
+        """
+        return self
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
@@ -155,22 +171,6 @@ class GridSampler(StatelessBagMixin, BaseEstimator):
     def __init__(self, n_patches=180, patch_size=64):
         self.n_patches = n_patches
         self.patch_size = patch_size
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X=None, y=None):
-        """Check the parameters; there is nothing to learn.
-
-        Parameters
-        ----------
-        X, y : object, default=None
-            Not read.
-
-        Returns
-        -------
-        self
-            The sampler.
-        """
-        return self
 
     def transform(self, X):
         """Cut the patches.

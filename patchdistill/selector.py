@@ -156,7 +156,7 @@ class ResidualPatchSelector(BasePatchSelector):
         Whether the patches with the lowest or the highest scores are kept.
     alpha : float, default=0.1
         Penalty of the features' coefficients, as a share in (0, 1] of the smallest one at which all are zero.
-    beta : float, default=0.1
+    beta : float, default=0.3
         Penalty of the residuals, in units of the smallest one at which no patch is an outlier when nothing is
         explained; ``numpy.inf`` allows no outliers.
     bandwidth : float, default=4.0
@@ -238,7 +238,7 @@ class ResidualPatchSelector(BasePatchSelector):
         *,
         keep="low",
         alpha=0.1,
-        beta=0.1,
+        beta=0.3,
         bandwidth=4.0,
         normalize="rows",
         embedding=None,

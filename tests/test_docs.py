@@ -17,6 +17,7 @@ def test_sphinx_builds_without_warnings(tmp_path):
     pytest.importorskip("numpydoc")
     # A copy, because autosummary writes its pages beside the sources. README and package are not needed there.
     shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("_build", "generated"))
+    shutil.copytree(ROOT / "benchmarks" / "results", tmp_path / "benchmarks" / "results")
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
     build = subprocess.run([*command, tmp_path / "docs", tmp_path / "html"], cwd=ROOT, capture_output=True, text=True)
     assert build.returncode == 0, build.stderr

@@ -29,7 +29,10 @@ def add_arguments(parser):
         "--out", default="demo_report", metavar="DIR", help="folder for the report (default: demo_report)"
     )
     parser.add_argument(
-        "--n-jobs", type=worker_count, metavar="N", help="parallel workers; -1: one for each core (default: 1)"
+        "--n-jobs",
+        type=worker_count,
+        metavar="N",
+        help="parallel workers; -1: one for each core (default: one for each core, at most four)",
     )
     parser.add_argument("--quiet", action="store_true", help="print the path of the report only")
 

@@ -6,7 +6,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator
 
-from patchdistill._compat import Interval, _fit_context
+from patchdistill._compat import Interval
 from patchdistill.bags import PatchBags
 from patchdistill.embedding.nss import MIN_WINDOW, describe_windows, feature_names
 from patchdistill.embedding.windows import Windows
@@ -29,12 +29,12 @@ def patch_statistics(image, top, left, patch_size):
     ==================================  ============================================================  ==============
     Feature (``scale1_luma_`` ...)      Formula                                                       Range, typical
     ==================================  ============================================================  ==============
-    ``mscn_abs``                        mean |m| of the MSCN coefficients m                           0 to 1
+    ``mscn_abs``                        mean abs(m) of the MSCN coefficients m                        0 to 1
     ``mscn_std``                        standard deviation s of m                                     0 to 1
     ``mscn_skewness``                   asinh(third central moment / (s^2 + 0.01)^1.5)                -1 to 1
     ``mscn_kurtosis``                   log of kurtosis / 3, with 0.01 added to s^2                   -1 to 2
-    ``product_balance_<direction>``     mean p / (mean |p| + 0.01), p = m times its neighbor          -1 to 1
-    ``product_abs_<direction>``         sqrt(mean |p|), horizontal and vertical only                  0 to 1
+    ``product_balance_<direction>``     mean p / (mean abs(p) + 0.01), p = m times its neighbor       -1 to 1
+    ``product_abs_<direction>``         sqrt(mean abs(p)), horizontal and vertical only               0 to 1
     ``gradient_mean``                   log10(1 + mean g), g the gradient in gray levels              0 to 2
     ``gradient_variation``              log(1 + sd(g) / (1 + mean g))                                 0 to 2
     ``contrast_mean``                   log10(1 + mean c), c the local standard deviation             0 to 2
@@ -155,22 +155,6 @@ class PatchStatistics(StatelessBagMixin, BaseEstimator):
         self.n_patches = n_patches
         self.patch_size = patch_size
         self.n_jobs = n_jobs
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X=None, y=None):
-        """Check the parameters; there is nothing to learn.
-
-        Parameters
-        ----------
-        X, y : object, default=None
-            Not read.
-
-        Returns
-        -------
-        self
-            The transformer.
-        """
-        return self
 
     def transform(self, X):
         """Compute the features.

@@ -1,0 +1,246 @@
+"""One HTML file that needs nothing else: no network, no scripts, pictures inside."""
+
+import base64
+from html import escape
+
+from patchdistill.demo.distortions import LEVELS, STRENGTHS
+from patchdistill.demo.study import MODES
+from patchdistill.demo.wording import findings, headline, number
+
+_STYLE = """
+:root { color-scheme: light; }
+body { font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; color: #1a1a1a; background: #fff;
+  max-width: 64rem; margin: 0 auto; padding: 1.2rem 1rem 4rem; }
+h1 { font-size: 1.35rem; margin: 0 0 .4rem; color: #444; font-weight: 600; }
+h2 { font-size: 1.2rem; margin: 2.4rem 0 .5rem; border-top: 1px solid #ddd; padding-top: 1.2rem; }
+.headline { font-size: 1.3rem; line-height: 1.4; font-weight: 600; margin: .2rem 0 .8rem; }
+p, li { max-width: 46rem; }
+li { margin: .25rem 0; }
+figure { margin: 1rem 0; }
+img { max-width: 100%; height: auto; display: block; }
+figcaption, .note { color: #555; font-size: .92rem; max-width: 46rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .82rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .2rem .5rem; text-align: right; white-space: nowrap; }
+th { border-bottom: 2px solid #1a1a1a; font-weight: 600; vertical-align: bottom; }
+th.text, td.text { text-align: left; }
+td.text:last-child { white-space: normal; }
+tr.first td { border-top: 1px solid #bbb; }
+pre { background: #f6f6f6; padding: .8rem 1rem; overflow-x: auto; font-size: .85rem; line-height: 1.45; }
+@media (max-width: 40rem) { figure { overflow-x: auto; } img { max-width: none; width: 44rem; } }
+"""
+
+_SELECTORS = {"low": "lowest residual", "high": "highest residual", "random": "random"}
+
+_LIMITS = (
+    "<b>No human opinion.</b> The label is a full-reference measure, SSIM, computed from the distorted image and its "
+    "original. A model that predicts it well need not agree with people.",
+    "<b>Few scenes.</b> The intervals come from drawing the {n_scenes} scenes again with replacement. With so few they "
+    "are rough, and they say nothing about other kinds of scenes. Many comparisons are made, each at 95 %: one in "
+    "twenty "
+    "would leave out zero by chance alone.",
+    "<b>One embedding.</b> Patches are described by hand-made natural-scene statistics. With a trained network the "
+    "selection may behave otherwise.",
+    "<b>One model.</b> Means and standard deviations over patches and a support vector machine with fixed parameters. "
+    "A "
+    "model that weighs patches itself may gain or lose more.",
+    "<b>Artificial distortions</b> of the whole image, one at a time. Faults that touch only a part of an image, "
+    "which is "
+    "where the choice of patches should matter most, do not occur.",
+    "<b>Flat pictures.</b> Panoramas, if there are any, are treated as flat pictures: poles stretched, edges not "
+    "joined.",
+    "<b>Nothing about the publication</b> that the method comes from: other data, other features, other labels.",
+)
+
+
+def render(results, figures):
+    """Make the page.
+
+    Parameters
+    ----------
+    results : dict
+        What :func:`patchdistill.demo.run_demo` writes to ``results.json``; every number of the page is in it.
+    figures : dict of str to bytes
+        PNG files: ``selections``, ``agreement``, ``residuals``, ``convergence``, ``times``.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    setup, study, solver, literal = (results[key] for key in ("setup", "study", "solver", "pipeline"))
+    n_scenes, n_images = len(setup["scenes"]), setup["n_images"]
+    limits = "".join(f"<li>{limit.format(n_scenes=n_scenes)}</li>" for limit in _LIMITS)
+    shares = ", ".join(f"{rate:.0%}" for rate in setup["rates"])
+    parts = [
+        f"<h1>Patch selection by residuals, tried on {n_images} images of {n_scenes} scenes</h1>",
+        f'<p class="headline">{escape(headline(study))}</p>',
+        f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in findings(study))}</ul>",
+        '<p class="note">In parentheses: 95 % intervals over scenes. &ldquo;Better&rdquo; and &ldquo;worse&rdquo; are '
+        "said "
+        "only where the interval of the difference leaves out zero; &ldquo;no clear difference&rdquo; does not mean "
+        "that there is "
+        "none. SRCC and PLCC are the rank and the linear correlation "
+        "between predicted and true label, over the predictions of all folds together; PLCC is raw, without a logistic "
+        "map, because the model is trained on the scale of the label. The label is SSIM, not a human rating.</p>",
+        "<h2>What is kept</h2>",
+        _figure(
+            figures["selections"],
+            f"Clear: kept. Dark: dropped ({setup['default_rate']:.0%} kept, lowest residual). A dot marks the middle "
+            f"of "
+            "each patch and tells its relative residual. Patches overlap; each pixel is shown as its nearest patch is. "
+            "Left: the clean scene. Right: a distorted version of it, selected on its own.",
+        ),
+        "<h2>How well quality is predicted</h2>",
+        _figure(
+            figures["agreement"],
+            f"Correlation with the label against the share of patches kept ({shares}), on scenes that the model did "
+            f"not "
+            f"learn from. Band: standard deviation over {setup['n_seeds']} random selections; it does not include that "
+            "other scenes would give other values.",
+        ),
+        _agreement_table(study),
+        '<p class="note">&Delta; all: SRCC minus that with all patches. &Delta; random: SRCC minus the mean of the '
+        "random "
+        "selections. 95 % intervals over scenes in parentheses; &plusmn; is the standard deviation over random "
+        "selections. "
+        "Change: root mean square difference to what the same model predicts from all patches, in standard deviations "
+        "of the labels.</p>",
+        "<h2>The code that ran</h2>",
+        f"<pre>{escape(_code(literal['code'], setup['n_folds']))}</pre>",
+        f"<p>This pipeline, from files to scores, was cross-validated as it stands: SRCC {number(literal['srcc'])}, "
+        f"PLCC "
+        f"{number(literal['plcc'])}. Largest difference to the predictions of the study above (retrained, lowest "
+        f"residual, {setup['default_rate']:.0%}), which embeds and solves each image only once: "
+        f"{_difference(literal['largest_difference'])}.</p>",
+        "<h2>Residuals</h2>",
+        _figure(
+            figures["residuals"],
+            "Relative residuals of all patches, on a log axis: 0 would be explained perfectly, 1 is as far off as no "
+            "explanation at all, more than 1 is farther off.",
+        ),
+        "<h2>Solver: convergence and certificate</h2>",
+        _figure(
+            figures["convergence"],
+            "The duality gap, relative to the objective, bounds how far the solution can be from the optimum. Dashed: "
+            "where "
+            "the solver may stop.",
+        ),
+        f"<p>{solver['n_converged']} of {n_images} images reached the tolerance {solver['tol']:g}; largest relative "
+        f"gap "
+        f"{solver['largest_gap']:.1e}; {solver['median_steps']:g} steps in the median, {solver['most_steps']} at "
+        f"most.</p>",
+        "<h2>Time</h2>",
+        _figure(
+            figures["times"],
+            f"Wall time per image and stage. Sampling, embedding and selection with {setup['n_jobs']} workers. Pooling "
+            f"and model: fitting and predicting in {setup['n_folds']} folds, with one.",
+        ),
+        _pairs_table(("stage of this run", "seconds"), [(k, f"{v:.1f}") for k, v in results["seconds"].items()]),
+        "<h2>Labels</h2>",
+        _labels_table(results["labels"]),
+        '<p class="note">Mean SSIM over scenes; the clean scene has 1.</p>',
+        f"<h2>What this does not show</h2><ul>{limits}</ul>",
+        "<h2>Setup</h2>",
+        _pairs_table(("", ""), _setup_rows(setup), text_columns=2),
+    ]
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>patchdistill: residual patch selection on {n_scenes} scenes</title>"
+        f"<style>{_STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
+    )
+
+
+def _figure(png, caption):
+    data = base64.b64encode(png).decode("ascii")
+    alternative = escape(caption.replace("&", "and"), quote=True)
+    image = f'<img src="data:image/png;base64,{data}" alt="{alternative}">'
+    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
+
+
+def _table(head, rows, text_columns=1):
+    def line(cells, tag, first=False):
+        marks = [' class="text"' if i < text_columns else "" for i in range(len(cells))]
+        inside = "".join(f"<{tag}{mark}>{cell}</{tag}>" for cell, mark in zip(cells, marks, strict=True))
+        return f'<tr class="first">{inside}</tr>' if first else f"<tr>{inside}</tr>"
+
+    body = "".join(line(cells, "td", first) for cells, first in rows)
+    return f'<div class="scroll"><table><thead>{line(head, "th")}</thead><tbody>{body}</tbody></table></div>'
+
+
+def _pairs_table(head, pairs, text_columns=1):
+    return _table(head, [((escape(name), escape(value)), False) for name, value in pairs], text_columns)
+
+
+def _with_interval(figure):
+    if figure["value"] is None:
+        return "undefined"
+    low, high = (number(figure[end], sign=True) for end in ("low", "high"))
+    return f"{number(figure['value'], sign=True)} ({low} to {high})"
+
+
+def _correlation(figure):
+    if figure["value"] is None:
+        return "constant predictions"
+    spread = figure.get("sd")
+    return number(figure["value"]) + (f" &plusmn; {number(spread)}" if spread is not None else "")
+
+
+def _agreement_table(study):
+    head = ("model", "kept", "selection", "SRCC", "PLCC", "&Delta; all", "&Delta; random", "change")
+    everything = study["all"]
+    rows = [(("", "100%", "all", _correlation(everything["srcc"]), _correlation(everything["plcc"]), "", "", ""), True)]
+    for mode in MODES:
+        for row in (row for row in study["rows"] if row["mode"] == mode):
+            cells = (
+                mode if row["selector"] == "low" else "",
+                f"{row['rate']:.0%} ({row['n_kept']})" if row["selector"] == "low" else "",
+                _SELECTORS[row["selector"]],
+                _correlation(row["srcc"]),
+                _correlation(row["plcc"]),
+                _with_interval(row["srcc_minus_all"]),
+                _with_interval(row["srcc_minus_random"]) if "srcc_minus_random" in row else "",
+                number(row["change"]) if row["change"] is not None else "",
+            )
+            rows.append((cells, row["selector"] == "low"))
+    return _table(head, rows, text_columns=3)
+
+
+def _labels_table(labels):
+    levels = [str(level) for level in next(iter(labels.values()))]
+    head = ("distortion", "strength", *(f"level {level}" for level in levels))
+    rows = []
+    for kind, means in labels.items():
+        strengths = [LEVELS[kind][int(level) - 1] for level in levels]
+        cells = [f"{number(means[level])} <small>[{s}]</small>" for level, s in zip(levels, strengths, strict=True)]
+        rows.append(((escape(kind), f"[{escape(STRENGTHS[kind])}]", *cells), False))
+    return _table(head, rows, text_columns=2)
+
+
+def _difference(value):
+    return f"{value:.1e}" if value else "none"
+
+
+def _code(pipeline, n_folds):
+    return (
+        f"pipeline = {pipeline}\n\n"
+        "# files: the images; labels: SSIM; scenes: the photograph that each image was made from\n"
+        f"cross_val_predict(pipeline, files, labels, groups=scenes, cv=GroupKFold(n_splits={n_folds}))"
+    )
+
+
+def _setup_rows(setup):
+    rows = [
+        ("date", setup["date"]),
+        ("machine", f"{setup['machine']}, {setup['n_cores']} cores"),
+        ("scenes", ", ".join(setup["scenes"])),
+        ("images", f"{setup['n_images']}, {setup['n_images'] // len(setup['scenes'])} per scene"),
+        ("patches", f"{setup['n_patches']} per image, {setup['patch_size']} x {setup['patch_size']} pixels"),
+        ("features", f"{setup['n_features']} per patch"),
+        ("selection", ", ".join(f"{name}={value!r}" for name, value in setup["selection"].items())),
+        ("random selections", f"{setup['n_seeds']} seeds"),
+        ("folds", f"{setup['n_folds']}, grouped by scene"),
+        ("label", setup["label"]),
+    ]
+    return rows + [("version of " + name, version) for name, version in setup["versions"].items()]

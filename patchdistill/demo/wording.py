@@ -1,0 +1,114 @@
+"""Sentences that say what the numbers say, and no more."""
+
+from patchdistill.demo.study import DEFAULT_RATE
+
+
+def number(value, digits=3, sign=False):
+    """Write a number, or that there is none."""
+    if value is None:
+        return "undefined (constant predictions)"
+    value = round(value, digits) + 0.0  # no minus before zero
+    text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
+    return text.replace("-", "−")
+
+
+def interval(figure, sign=False):
+    """Write an estimate with its 95 % interval."""
+    if figure["value"] is None:
+        return number(None)
+    low, high = (number(figure[end], sign=sign) for end in ("low", "high"))
+    return f"{number(figure['value'], sign=sign)} ({low} to {high})"
+
+
+def verdict(difference):
+    """Which side a difference is on: 1, -1, 0 where its interval contains zero, None where it is not defined."""
+    if difference["value"] is None:
+        return None
+    return int(difference["low"] > 0) - int(difference["high"] < 0)
+
+
+def find_row(study, mode, selector, rate):
+    """Find one row of :func:`patchdistill.demo.study.compare`."""
+    return next(
+        row for row in study["rows"] if row["mode"] == mode and row["selector"] == selector and row["rate"] == rate
+    )
+
+
+_SIDES = {
+    1: "better than",
+    0: "no clear difference from",
+    -1: "worse than",
+    None: "not comparable, because predictions are constant, with",
+}
+
+
+def headline(study, rate=DEFAULT_RATE):
+    """Say in one sentence what came out at the default rate, by SRCC.
+
+    Parameters
+    ----------
+    study : dict
+        What :func:`patchdistill.demo.study.compare` returns.
+    rate : float, default=0.45
+        One of the rates of the study.
+
+    Returns
+    -------
+    str
+        The sentence. A side is named better only if the 95 % interval of the difference leaves out zero.
+    """
+    retrained, fixed = (_comparisons(find_row(study, mode, "low", rate)) for mode in ("retrained", "fixed"))
+    if retrained == fixed:
+        outcome = f"{retrained}, both with a model retrained on them and with one trained on all patches"
+    else:
+        outcome = f"{retrained}, with a model retrained on them; {fixed}, with a model trained on all patches"
+    return f"Predicting quality from the {rate:.0%} of patches with the lowest residual: {outcome}."
+
+
+def _comparisons(row):
+    to_all, to_random = verdict(row["srcc_minus_all"]), verdict(row["srcc_minus_random"])
+    if to_all == to_random:
+        than = _SIDES[to_all].split()[-1]
+        return f"{_SIDES[to_all]} all patches {'and' if to_all else 'or'} {than} as many random ones"
+    return f"{_SIDES[to_all]} all patches, but {_SIDES[to_random]} as many random ones"
+
+
+def findings(study, rate=DEFAULT_RATE):
+    """Give the figures behind the headline, and what the other rates and the other end say.
+
+    Parameters
+    ----------
+    study : dict
+        What :func:`patchdistill.demo.study.compare` returns.
+    rate : float, default=0.45
+        One of the rates of the study.
+
+    Returns
+    -------
+    list of str
+        Sentences.
+    """
+    sentences = [f"All patches: SRCC {interval(study['all']['srcc'])}, PLCC {interval(study['all']['plcc'])}."]
+    for mode in ("retrained", "fixed"):
+        low, high, random = (find_row(study, mode, name, rate) for name in ("low", "high", "random"))
+        sentences.append(
+            f"{mode.capitalize()}, {rate:.0%} kept: lowest residual SRCC {number(low['srcc']['value'])}, random "
+            f"{number(random['srcc']['value'])} ± {_sd(random)}, highest residual {number(high['srcc']['value'])}. "
+            f"Lowest minus all patches: {interval(low['srcc_minus_all'], sign=True)}; "
+            f"lowest minus random: {interval(low['srcc_minus_random'], sign=True)}."
+        )
+    for mode in ("retrained", "fixed"):
+        sentences.extend(_over_rates(study, mode, name) for name in ("low", "high"))
+    return sentences
+
+
+def _sd(row):
+    return number(row["srcc"]["sd"]) if row["srcc"]["sd"] is not None else "unknown"
+
+
+def _over_rates(study, mode, name):
+    rows = [row for row in study["rows"] if row["mode"] == mode and row["selector"] == name]
+    rates = {side: [f"{r['rate']:.0%}" for r in rows if verdict(r["srcc_minus_random"]) == side] for side in _SIDES}
+    outcomes = "; ".join(f"{words} random at {', '.join(rates[side])}" for side, words in _SIDES.items() if rates[side])
+    end = {"low": "lowest", "high": "highest"}[name]
+    return f"{mode.capitalize()}, {end} residual, SRCC over all rates: {outcomes}."

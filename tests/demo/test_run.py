@@ -1,0 +1,125 @@
+import json
+import re
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_sample_images
+
+from patchdistill.demo import run_demo
+from patchdistill.demo.run import Design, run_study
+from patchdistill.demo.study import MODES
+from patchdistill.demo.wording import findings, headline, number
+
+pytest.importorskip("skimage")
+pytest.importorskip("matplotlib")
+Image = pytest.importorskip("PIL.Image")
+
+DESIGN = Design(levels=(1, 3, 5), n_patches=36, rates=(0.1, 0.25, 0.45), n_seeds=3)
+SMALL = Design(levels=(5,), n_patches=12, rates=(0.45,), n_seeds=1)
+
+
+def run(out, folder, design, progress=False):
+    paths = {path.stem: path for path in sorted(folder.iterdir())}
+    return run_study(out, paths, 96, n_jobs=None, progress=progress, design=design)
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scenes")
+    china, flower = load_sample_images().images
+    for name, crop in {
+        "roof": china[80:176, 150:246],
+        "tree": china[300:396, 500:596],
+        "petals": flower[150:246, 280:376],
+    }.items():
+        Image.fromarray(crop).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(scenes, tmp_path_factory):
+    return run(tmp_path_factory.mktemp("out") / "new" / "folder", scenes, DESIGN)
+
+
+@pytest.fixture(scope="module")
+def results(report):
+    return json.loads((report.parent / "results.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def page(report):
+    return report.read_text(encoding="utf-8")
+
+
+def test_report_needs_nothing_else(report, page):
+    assert sorted(path.name for path in report.parent.iterdir()) == ["report.html", "results.json"]
+    assert "href" not in page and page.count("src=") == page.count('src="data:image/png;base64,') == 5
+    assert "http" not in page and "<script" not in page and "url(" not in page
+
+
+def test_numbers_of_the_page_are_those_of_the_results(page, results):
+    study = results["study"]
+    assert headline(study) in page
+    assert all(sentence in page for sentence in findings(study))
+    cells = iter(re.findall(r"<tr.*?</tr>", page.split("How well quality")[1].split("</table>")[0])[2:])
+    for row, line in zip(study["rows"], cells, strict=True):
+        assert {"low": "lowest", "high": "highest", "random": "random"}[row["selector"]] in line
+        for figure in (row["srcc"], row["plcc"]):
+            assert f">{number(figure['value'])}" in line
+        assert number(row["srcc_minus_all"]["value"], sign=True) in line
+    assert f"SRCC {number(results['pipeline']['srcc'])}" in page
+    for label in results["labels"]["blur"].values():
+        assert number(label) in page
+
+
+def test_rows_are_complete(results):
+    rows = results["study"]["rows"]
+    assert [(r["mode"], r["rate"], r["selector"]) for r in rows] == [
+        (mode, rate, name) for mode in MODES for rate in DESIGN.rates for name in ("low", "high", "random")
+    ]
+    assert results["setup"]["n_images"] == 3 * (1 + 4 * 3)
+    assert results["solver"]["n_converged"] == 39 and results["solver"]["largest_gap"] <= 1e-3
+
+
+def test_literal_pipeline_says_what_the_study_says(results):
+    assert results["pipeline"]["largest_difference"] < 1e-9
+    (row,) = (
+        r for r in results["study"]["rows"] if (r["mode"], r["rate"], r["selector"]) == ("retrained", 0.45, "low")
+    )
+    assert results["pipeline"]["srcc"] == pytest.approx(row["srcc"]["value"])
+    assert "PatchStatistics(n_patches=36" in results["pipeline"]["code"]
+
+
+def test_more_random_patches_change_a_fixed_model_less(results):
+    change = [r["change"] for r in results["study"]["rows"] if r["mode"] == "fixed" and r["selector"] == "random"]
+    assert (np.diff(change) < 0).all()
+
+
+def test_again_gives_the_same_numbers_and_progress_is_told(scenes, tmp_path, capsys):
+    first, again = (
+        json.loads((run(tmp_path, scenes, SMALL, told).parent / "results.json").read_text()) for told in (True, False)
+    )
+    for key in ("labels", "study", "pipeline", "solver"):
+        assert again[key] == first[key]
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    for stage in ("distort and label", "sample and embed", "select", "compare with random", "literal pipeline"):
+        assert len(re.findall(rf"^{stage}: [\d.]+ s$", captured.err, re.MULTILINE)) == 1
+
+
+def test_nothing_is_written_if_it_fails(tmp_path):
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (64, 64)).save(tmp_path / "in" / "good.png")
+    (tmp_path / "in" / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="broken.png is not a picture"):
+        run_demo(tmp_path / "out", images=tmp_path / "in", n_jobs=1, progress=False)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_pictures_without_content_are_told_as_constant_not_nan(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in "abc":
+        Image.new("RGB", (64, 64), (90, 120, 150)).save(folder / f"{name}.png")
+    out = run(tmp_path / "out", folder, SMALL).parent
+    assert "NaN" not in (out / "results.json").read_text(encoding="utf-8")

@@ -1,0 +1,52 @@
+import pytest
+
+from patchdistill.demo.wording import findings, headline, interval, number, verdict
+
+
+def figure(value, low, high):
+    return {"value": value, "low": low, "high": high}
+
+
+def study(**to_random):
+    """A study with one rate; for each mode, the difference of the lowest residual to random."""
+    rows = []
+    for mode in ("retrained", "fixed"):
+        for name in ("low", "high", "random"):
+            row = {"mode": mode, "rate": 0.45, "selector": name, "srcc": {**figure(0.9, 0.8, 0.95), "sd": 0.01}}
+            row["srcc_minus_all"] = figure(0.0, -0.1, 0.1)
+            row["srcc_minus_random"] = to_random[mode] if name == "low" else figure(0.0, -0.1, 0.1)
+            rows.append(row)
+    return {"all": {"srcc": figure(0.9, 0.8, 0.95), "plcc": figure(0.9, 0.8, 0.95)}, "rows": rows}
+
+
+BETTER, WORSE, SAME = figure(0.02, 0.01, 0.03), figure(-0.02, -0.03, -0.01), figure(0.02, -0.01, 0.05)
+UNDEFINED = figure(None, None, None)
+
+
+@pytest.mark.parametrize(("difference", "side"), [(BETTER, 1), (WORSE, -1), (SAME, 0), (UNDEFINED, None)])
+def test_a_side_is_taken_only_beyond_the_interval(difference, side):
+    assert verdict(difference) == side
+
+
+def test_headline_says_when_random_is_better():
+    text = headline(study(retrained=WORSE, fixed=BETTER))
+    assert "worse than as many random ones, with a model retrained on them" in text
+    assert "better than as many random ones, with a model trained on all patches" in text
+
+
+def test_headline_joins_what_is_equal():
+    text = headline(study(retrained=SAME, fixed=SAME))
+    assert text.count("no clear difference from all patches or from as many random ones") == 1
+    assert "better" not in text and "worse" not in text
+
+
+def test_constant_predictions_are_told():
+    some = study(retrained=UNDEFINED, fixed=SAME)
+    assert "predictions are constant" in headline(some)
+    assert any("predictions are constant" in sentence for sentence in findings(some))
+    assert number(None) == interval(UNDEFINED) == "undefined (constant predictions)"
+
+
+def test_numbers_have_a_real_minus_and_no_minus_zero():
+    assert number(-0.12345) == "−0.123"
+    assert number(-0.0001, sign=True) == "+0.000"

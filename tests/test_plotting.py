@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+
+from patchdistill import PatchBags, select_patches
+from patchdistill.embedding import PatchStatistics
+from patchdistill.plotting import SelectionDisplay
+from patchdistill.sampling import GridSampler
+
+matplotlib = pytest.importorskip("matplotlib")
+SIZE = 32
+
+
+@pytest.fixture(autouse=True)
+def no_figure_stays_open():
+    yield
+    import matplotlib.pyplot as plt
+
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def image():
+    return np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def patches(image):
+    return PatchStatistics(n_patches=20, patch_size=SIZE).transform([image])
+
+
+@pytest.fixture(scope="module")
+def selection(patches):
+    return select_patches(patches[0], rate=0.4)
+
+
+def overlay(display):
+    return display.ax_.get_images()[1].get_array()
+
+
+def patch_of(display, i):
+    return np.s_[display.top[i] : display.top[i] + SIZE, display.left[i] : display.left[i] + SIZE]
+
+
+def test_kept_pixels_are_clear_and_dropped_ones_are_not(image, patches, selection):
+    display = SelectionDisplay.from_selection(image, patches, selection, patch_size=SIZE)
+    alpha = overlay(display)[..., 3]
+    for i in range(20):
+        center = (display.top[i] + SIZE // 2, display.left[i] + SIZE // 2)
+        assert display.tiles_[center] == i
+        assert (alpha[center] == 0) == (i in selection.indices)
+    # Each pixel is shown as one of the patches that cover it.
+    for i in range(20):
+        covered = np.zeros(image.shape[:2], dtype=bool)
+        covered[patch_of(display, i)] = True
+        assert covered[display.tiles_ == i].all()
+
+
+def test_every_patch_has_a_dot_with_its_score(image, patches, selection):
+    display = SelectionDisplay.from_selection(image, patches, selection, patch_size=SIZE)
+    (dots,) = (
+        artist for artist in display.ax_.collections if artist.get_array() is not None and len(artist.get_paths()) == 20
+    )
+    np.testing.assert_array_equal(dots.get_array(), selection.scores)
+    assert display.ax_.get_title() == "8 of 20 patches kept"
+    assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == ["kept", "dropped"]
+
+
+def test_pixels_in_no_patch_are_marked(image):
+    patches = PatchStatistics(n_patches=4, patch_size=SIZE).transform([image])
+    display = SelectionDisplay.from_selection(image, patches, select_patches(patches[0]), patch_size=SIZE)
+    assert (display.tiles_ == -1).sum() == image[..., 0].size - 4 * SIZE**2
+    assert "in no patch" in [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert (overlay(display)[display.tiles_ == -1][:, 3] > 0).all()
+
+
+def test_draws_on_given_axes(image, patches, selection):
+    ax = matplotlib.figure.Figure().subplots()
+    display = SelectionDisplay(image, patches.field("top", 0), patches.field("left", 0), SIZE, selection)
+    assert display.plot(ax, colorbar=False, legend=False) is display
+    assert display.ax_ is ax and display.figure_ is ax.figure
+    assert ax.get_legend() is None and not ax.child_axes
+    assert matplotlib.pyplot.get_fignums() == []
+
+
+@pytest.mark.parametrize("rate", [1, 1.0])
+def test_one_patch_kept_and_all_kept(image, patches, rate):
+    selection = select_patches(patches[0], rate=rate)
+    display = SelectionDisplay.from_selection(image, patches, selection, patch_size=SIZE)
+    display.figure_.canvas.draw()
+    clear = overlay(display)[..., 3] == 0
+    assert clear.all() if isinstance(rate, float) else 0 < clear.sum() <= SIZE**2
+
+
+def test_size_is_told_by_pixels(image, patches, selection):
+    pixels = GridSampler(n_patches=20, patch_size=SIZE).transform([image])
+    assert SelectionDisplay.from_selection(image, pixels, selection).patch_size == SIZE
+    features = PatchStatistics().transform(pixels)
+    assert SelectionDisplay.from_selection(image, features, selection).patch_size == SIZE
+    with pytest.raises(ValueError, match="pass patch_size="):
+        SelectionDisplay.from_selection(image, patches, selection)
+
+
+def test_refuses_what_does_not_fit(image, patches, selection):
+    two = PatchStatistics(n_patches=20, patch_size=SIZE).transform([image, image])
+    with pytest.raises(ValueError, match=r"holds 2 images, .*patches\[\[i\]\]"):
+        SelectionDisplay.from_selection(image, two, selection, patch_size=SIZE)
+    with pytest.raises(ValueError, match="no field 'left'"):
+        SelectionDisplay.from_selection(image, PatchBags.from_list([patches[0]]), selection, patch_size=SIZE)
+    with pytest.raises(ValueError, match="20 patches; pass the patches as they were before"):
+        SelectionDisplay.from_selection(image, patches.take([selection.indices]), selection, patch_size=SIZE)
+    with pytest.raises(ValueError, match="reach beyond the image of 48 x 128"):
+        SelectionDisplay.from_selection(image[:48], patches, selection, patch_size=SIZE)
+
+
+def test_says_what_to_install(image, patches, selection, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match=r'SelectionDisplay needs matplotlib.*\n.*"patchdistill\[viz\]"'):
+        SelectionDisplay.from_selection(image, patches, selection, patch_size=SIZE)
