@@ -1,0 +1,44 @@
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from tables import write_tables
+
+write_tables(Path(__file__).parent / "generated" / "tables")
+
+project = "patchdistill"
+author = "patchdistill developers"
+copyright = "2026, patchdistill developers"
+version = release = installed_version("patchdistill")
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "generated/tables"]  # the tables are included by pages
+# Every reference to a name of this package must hold; those of others would need the network to check.
+nitpicky = True
+_others = "numpy|scipy|sklearn|joblib|matplotlib|pandas|PIL|skimage|torch|pytest|hypothesis"
+nitpick_ignore_regex = [(r"py:.*", rf"({_others})\b.*")]
+
+autosummary_generate = True
+autosummary_imported_members = False
+autodoc_typehints = "none"
+# The class pages list their own methods (see _templates); a second list, with what scikit-learn adds, says nothing.
+numpydoc_show_class_members = False
+
+# The theme that comes with Sphinx: no further dependency, no script or font from elsewhere. Only the formulas load a
+# script, in the reader's browser.
+html_theme = "alabaster"
+html_theme_options = {
+    "description": "Keep the patches that matter for image quality",
+    "fixed_sidebar": True,
+    "page_width": "1100px",
+    "sidebar_width": "240px",
+}
+html_sidebars = {"**": ["about.html", "navigation.html", "searchbox.html"]}
+html_show_sourcelink = False
