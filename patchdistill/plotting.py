@@ -51,7 +51,7 @@ class SelectionDisplay:
     >>> image = load_sample_image("china.jpg")
     >>> patches = PatchStatistics(n_patches=180, patch_size=64).transform([image])
     >>> selection = select_patches(patches[0])
-    >>> display = SelectionDisplay.from_selection(image, patches, selection, patch_size=64)
+    >>> display = SelectionDisplay.from_selection(image, patches, selection)
     >>> display.ax_.get_title()
     '81 of 180 patches kept'
     """
@@ -64,7 +64,7 @@ class SelectionDisplay:
         self.selection = selection
 
     @classmethod
-    def from_selection(cls, image, patches, selection, *, patch_size=None, ax=None, **options):
+    def from_selection(cls, image, patches, selection, *, ax=None, **options):
         """Draw the selection of one image.
 
         Parameters
@@ -72,13 +72,11 @@ class SelectionDisplay:
         image : array-like of shape (height, width, 3), or path
             The image.
         patches : PatchBags of one image
-            All patches of the image, before the selection, with the fields ``top`` and ``left``: what
+            All patches of the image, before the selection, with the fields ``top``, ``left`` and ``size``: what
             :class:`~patchdistill.sampling.GridSampler` and :class:`~patchdistill.embedding.PatchStatistics` give. Of
             many images take one with ``bags[[i]]``.
         selection : PatchSelection
             What :func:`patchdistill.select_patches` gave for these patches.
-        patch_size : int, default=None
-            Side of a patch in pixels. Needed if `patches` holds features and no pixels to tell it by.
         ax : matplotlib Axes, default=None
             Where to draw; a new figure by default.
         **options
@@ -92,23 +90,20 @@ class SelectionDisplay:
         Raises
         ------
         ValueError
-            If `patches` is not one image with places, or its number of patches is not that of `selection`, or the size
-            of a patch is not known.
+            If `patches` is not one image with places, or its number of patches is not that of `selection`.
         ImportError
             If matplotlib is not installed.
         """
         if len(patches) != 1:
             raise ValueError(f"patches holds {len(patches)} images, but one is drawn; pass patches[[i]] for image i.")
-        missing = {"top", "left"} - set(patches.fields)
+        missing = sorted({"top", "left", "size"} - set(patches.fields))
         if missing:
             raise ValueError(
-                f"patches has no field {sorted(missing)[0]!r}, only {sorted(patches.fields)}; without places nothing "
-                f"can be "
+                f"patches has no field {missing[0]!r}, only {sorted(patches.fields)}; without places nothing can be "
                 "drawn. Take patches from GridSampler or PatchStatistics on images, or call SelectionDisplay itself."
             )
-        if patch_size is None:
-            patch_size = _patch_size(patches)
-        display = cls(image, patches.field("top", 0), patches.field("left", 0), patch_size, selection)
+        top, left, size = (patches.field(name, 0) for name in ("top", "left", "size"))
+        display = cls(image, top, left, int(size[0]), selection)
         return display.plot(ax, **options)
 
     def plot(self, ax=None, *, veil=0.72, cmap="viridis", colorbar=True, legend=True):
@@ -187,8 +182,7 @@ class SelectionDisplay:
         if not len(top) == len(left) == len(scores):
             raise ValueError(
                 f"There are {len(top)} tops and {len(left)} lefts, but the selection has scores of {len(scores)} "
-                f"patches; "
-                "pass the patches as they were before the selection."
+                "patches; pass the patches as they were before the selection."
             )
         height, width = shape
         if min(top.min(), left.min()) < 0 or max(top.max() - height, left.max() - width) + self.patch_size > 0:
@@ -197,17 +191,6 @@ class SelectionDisplay:
                 f"{left.max()} reach beyond the image of {height} x {width} pixels (height x width). "
                 "Pass the image and the patch_size that the patches were cut with."
             )
-
-
-def _patch_size(patches):
-    """Side of a patch, from its pixels."""
-    pixels = patches.fields.get("pixels", patches.values)
-    if len(pixels.shape) != 4:
-        raise ValueError(
-            f"The size of a patch cannot be told from features of shape {patches.values.shape}; pass patch_size=, "
-            "the one given to PatchStatistics."
-        )
-    return pixels.shape[1]
 
 
 def _nearest_patch(shape, top, left, patch_size):

@@ -160,7 +160,7 @@ class GridSampler(StatelessBagMixin, BaseEstimator):
     >>> import numpy as np
     >>> from patchdistill.sampling import GridSampler
     >>> GridSampler(n_patches=8, patch_size=16).transform([np.zeros((64, 128, 3))])
-    PatchBags(n_images=1, n_patches=8, patch_shape=(16, 16, 3), fields=['left', 'patch_index', 'top'])
+    PatchBags(n_images=1, n_patches=8, patch_shape=(16, 16, 3), fields=['left', 'patch_index', 'size', 'top'])
     """
 
     _parameter_constraints = {
@@ -183,9 +183,9 @@ class GridSampler(StatelessBagMixin, BaseEstimator):
         Returns
         -------
         PatchBags
-            Pixels (n_patches_total, patch_size, patch_size, 3) in the dtype of the pictures, with the fields ``top``
-            and ``left``. The ids are the names of the files without ending (the paths, where two names agree), or
-            ``0 .. n_images - 1`` for arrays.
+            Pixels (n_patches_total, patch_size, patch_size, 3) in the dtype of the pictures, with the fields ``top``,
+            ``left`` and ``size``. The ids are the names of the files without ending (the paths, where two names
+            agree), or ``0 .. n_images - 1`` for arrays.
 
         Raises
         ------
@@ -202,7 +202,25 @@ class GridSampler(StatelessBagMixin, BaseEstimator):
             pixels.append(cut_patches(image, top, left, self.patch_size))
             tops.append(top)
             lefts.append(left)
-        return PatchBags.from_list(pixels, fields={"top": tops, "left": lefts}, ids=ids)
+        return PatchBags.from_list(pixels, fields=place_fields(tops, lefts, self.patch_size), ids=ids)
+
+
+def place_fields(tops, lefts, patch_size):
+    """Name the fields that tell where patches lie.
+
+    Parameters
+    ----------
+    tops, lefts : list of ndarray of int, shape (n_patches_i,)
+        Upper left pixel of the patches of each picture.
+    patch_size : int
+        Side of a patch in pixels.
+
+    Returns
+    -------
+    dict of str to list of ndarray
+        Fields ``top``, ``left`` and ``size`` for :meth:`patchdistill.PatchBags.from_list`.
+    """
+    return {"top": tops, "left": lefts, "size": [np.full(len(top), patch_size) for top in tops]}
 
 
 def place_patches(image, index, n_patches, patch_size):

@@ -129,6 +129,8 @@ class BasePatchSelector(BagOutputMixin, TransformerMixin, BaseEstimator, auto_wr
         if getattr(self, "embedding", None) is None:
             bags = bags.with_values(check_features(bags.values, bags.offsets))
             _check_n_features(self, bags.values, reset=reset)
+        elif reset:  # the first embedding will tell
+            vars(self).pop("n_features_in_", None)
         return bags, form
 
     def _kept(self, rankings):
@@ -315,9 +317,9 @@ class ResidualPatchSelector(BasePatchSelector):
         if self.embedding is None:
             yield from bags
             return
-        for i, patches in enumerate(bags):
+        for patches in bags:
             E = embed(patches, self.embedding)
-            _check_n_features(self, E, reset=i == 0 and not hasattr(self, "n_features_in_"))
+            _check_n_features(self, E, reset=not hasattr(self, "n_features_in_"))
             yield E
 
 

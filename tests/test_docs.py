@@ -24,6 +24,14 @@ def test_sphinx_builds_without_warnings(tmp_path):
     assert (tmp_path / "html" / "index.html").is_file()
 
 
+def test_readme_has_the_figures_of_the_files(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import tables
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert tables.MARKS[0] + tables.readme_figures() + tables.MARKS[1] in text
+
+
 def test_readme_example_runs(tmp_path):
     Image = pytest.importorskip("PIL.Image")
     text = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -42,7 +42,7 @@ def patch_of(display, i):
 
 
 def test_kept_pixels_are_clear_and_dropped_ones_are_not(image, patches, selection):
-    display = SelectionDisplay.from_selection(image, patches, selection, patch_size=SIZE)
+    display = SelectionDisplay.from_selection(image, patches, selection)
     alpha = overlay(display)[..., 3]
     for i in range(20):
         center = (display.top[i] + SIZE // 2, display.left[i] + SIZE // 2)
@@ -56,7 +56,7 @@ def test_kept_pixels_are_clear_and_dropped_ones_are_not(image, patches, selectio
 
 
 def test_every_patch_has_a_dot_with_its_score(image, patches, selection):
-    display = SelectionDisplay.from_selection(image, patches, selection, patch_size=SIZE)
+    display = SelectionDisplay.from_selection(image, patches, selection)
     (dots,) = (
         artist for artist in display.ax_.collections if artist.get_array() is not None and len(artist.get_paths()) == 20
     )
@@ -67,7 +67,7 @@ def test_every_patch_has_a_dot_with_its_score(image, patches, selection):
 
 def test_pixels_in_no_patch_are_marked(image):
     patches = PatchStatistics(n_patches=4, patch_size=SIZE).transform([image])
-    display = SelectionDisplay.from_selection(image, patches, select_patches(patches[0]), patch_size=SIZE)
+    display = SelectionDisplay.from_selection(image, patches, select_patches(patches[0]))
     assert (display.tiles_ == -1).sum() == image[..., 0].size - 4 * SIZE**2
     assert "in no patch" in [text.get_text() for text in display.ax_.get_legend().get_texts()]
     assert (overlay(display)[display.tiles_ == -1][:, 3] > 0).all()
@@ -85,34 +85,31 @@ def test_draws_on_given_axes(image, patches, selection):
 @pytest.mark.parametrize("rate", [1, 1.0])
 def test_one_patch_kept_and_all_kept(image, patches, rate):
     selection = select_patches(patches[0], rate=rate)
-    display = SelectionDisplay.from_selection(image, patches, selection, patch_size=SIZE)
+    display = SelectionDisplay.from_selection(image, patches, selection)
     display.figure_.canvas.draw()
     clear = overlay(display)[..., 3] == 0
     assert clear.all() if isinstance(rate, float) else 0 < clear.sum() <= SIZE**2
 
 
-def test_size_is_told_by_pixels(image, patches, selection):
+def test_places_follow_the_patches_through_an_embedding(image, patches, selection):
     pixels = GridSampler(n_patches=20, patch_size=SIZE).transform([image])
-    assert SelectionDisplay.from_selection(image, pixels, selection).patch_size == SIZE
-    features = PatchStatistics().transform(pixels)
-    assert SelectionDisplay.from_selection(image, features, selection).patch_size == SIZE
-    with pytest.raises(ValueError, match="pass patch_size="):
-        SelectionDisplay.from_selection(image, patches, selection)
+    for bags in (patches, pixels, PatchStatistics().transform(pixels)):
+        assert SelectionDisplay.from_selection(image, bags, selection).patch_size == SIZE
 
 
 def test_refuses_what_does_not_fit(image, patches, selection):
     two = PatchStatistics(n_patches=20, patch_size=SIZE).transform([image, image])
     with pytest.raises(ValueError, match=r"holds 2 images, .*patches\[\[i\]\]"):
-        SelectionDisplay.from_selection(image, two, selection, patch_size=SIZE)
+        SelectionDisplay.from_selection(image, two, selection)
     with pytest.raises(ValueError, match="no field 'left'"):
-        SelectionDisplay.from_selection(image, PatchBags.from_list([patches[0]]), selection, patch_size=SIZE)
+        SelectionDisplay.from_selection(image, PatchBags.from_list([patches[0]]), selection)
     with pytest.raises(ValueError, match="20 patches; pass the patches as they were before"):
-        SelectionDisplay.from_selection(image, patches.take([selection.indices]), selection, patch_size=SIZE)
+        SelectionDisplay.from_selection(image, patches.take([selection.indices]), selection)
     with pytest.raises(ValueError, match="reach beyond the image of 48 x 128"):
-        SelectionDisplay.from_selection(image[:48], patches, selection, patch_size=SIZE)
+        SelectionDisplay.from_selection(image[:48], patches, selection)
 
 
 def test_says_what_to_install(image, patches, selection, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r'SelectionDisplay needs matplotlib.*\n.*"patchdistill\[viz\]"'):
-        SelectionDisplay.from_selection(image, patches, selection, patch_size=SIZE)
+        SelectionDisplay.from_selection(image, patches, selection)

@@ -128,8 +128,10 @@ def test_pixels_are_kept_where_an_embedding_is_given():
     for out, pool, expected in zip(kept, pixels, plain.selected_idx_, strict=True):
         np.testing.assert_array_equal(out, pool[expected])
         assert out.dtype == np.uint8
+    smaller = [pool[:, :4, :4] for pool in pixels]
     with pytest.raises(ValueError, match="X has 48 features, but ResidualPatchSelector is expecting 192"):
-        selector.transform([pool[:, :4, :4] for pool in pixels])
+        selector.transform(smaller)
+    assert selector.fit(smaller).n_features_in_ == 48
 
 
 def test_the_whole_pipeline_from_images_to_scores():

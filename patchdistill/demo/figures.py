@@ -34,15 +34,13 @@ def _plain(axes):
     axes.set_axisbelow(True)
 
 
-def draw_selections(shown, patch_size):
+def draw_selections(shown):
     """Kept and dropped patches on pictures.
 
     Parameters
     ----------
     shown : list of tuple (title, path, patches, selection)
         Two pictures per row, of one size.
-    patch_size : int
-        Side of a patch in pixels.
 
     Returns
     -------
@@ -55,9 +53,7 @@ def draw_selections(shown, patch_size):
     figure = _new_figure(12, sum(heights) + 0.4)
     axes = figure.subplots(len(heights), 2, squeeze=False, height_ratios=heights).ravel()
     for i, (ax, (title, path, patches, selection)) in enumerate(zip(axes, shown, strict=True)):
-        display = SelectionDisplay.from_selection(
-            path, patches, selection, patch_size=patch_size, ax=ax, legend=i >= len(shown) - 2
-        )
+        display = SelectionDisplay.from_selection(path, patches, selection, ax=ax, legend=i >= len(shown) - 2)
         display.ax_.set_title(title, fontsize=11)
     return _png(figure, dpi=100)
 

@@ -168,7 +168,7 @@ def run_study(out, paths, longest_side, n_jobs, progress, design=None):
             kept = keep_patches(bags, lowest, DEFAULT_RATE)
             times = _milliseconds(clock.seconds, kept, bags, images)
             pictures = {
-                "selections": figures.draw_selections(_examples(images, bags), patch_size),
+                "selections": figures.draw_selections(_examples(images, bags)),
                 "agreement": figures.draw_agreement(study),
                 "residuals": figures.draw_residuals(scores, images.kinds),
                 "convergence": figures.draw_convergence(solutions, _TOL),
@@ -201,7 +201,7 @@ def _embed(images, embedding, track):
     scenes = dict.fromkeys(images.scenes.tolist())  # in the order of the files
     files = [[f for f, of in zip(images.files, images.scenes, strict=True) if of == scene] for scene in scenes]
     chunks = [embedding.transform(some) for some in track(files, len(files))]
-    fields = {name: [bags.field(name, i) for bags in chunks for i in range(len(bags))] for name in ("top", "left")}
+    fields = {name: [bags.field(name, i) for bags in chunks for i in range(len(bags))] for name in chunks[0].fields}
     return PatchBags.from_list([E for bags in chunks for E in bags], fields=fields)
 
 

@@ -11,7 +11,7 @@ from patchdistill.bags import PatchBags
 from patchdistill.embedding.nss import MIN_WINDOW, describe_windows, feature_names
 from patchdistill.embedding.windows import Windows
 from patchdistill.images import check_images, check_pixels, check_same_range, load_image
-from patchdistill.sampling import StatelessBagMixin, place_patches
+from patchdistill.sampling import StatelessBagMixin, place_fields, place_patches
 
 # Patches of a pool are described in groups of about this many pixels, so that their maps stay in the cache.
 _GROUP_PIXELS = 2**18
@@ -110,9 +110,9 @@ class PatchStatistics(StatelessBagMixin, BaseEstimator):
     ===============================================  ===========  ====================================================
     `X`                                              Read as      Output fields
     ===============================================  ===========  ====================================================
-    list of paths                                    pictures     ``top``, ``left``; ids are the names of the files
-    list of (height, width, 3) arrays                pictures     ``top``, ``left``
-    (n_images, height, width, 3) array               pictures     ``top``, ``left``
+    list of paths                                    pictures     ``top``, ``left``, ``size``; ids: names of files
+    list of (height, width, 3) arrays                pictures     ``top``, ``left``, ``size``
+    (n_images, height, width, 3) array               pictures     ``top``, ``left``, ``size``
     list of (n_patches_i, height, width, 3) arrays   pools        ``pixels``
     (n_images, n_patches, height, width, 3) array    pools        ``pixels``
     PatchBags of pixels                              pools        ``pixels``, and those of the input; its ids
@@ -142,7 +142,7 @@ class PatchStatistics(StatelessBagMixin, BaseEstimator):
     >>> from sklearn.datasets import load_sample_images
     >>> from patchdistill.embedding import PatchStatistics
     >>> PatchStatistics(n_patches=40).transform(load_sample_images().images)
-    PatchBags(n_images=2, n_patches=40, patch_shape=(131,), fields=['left', 'patch_index', 'top'])
+    PatchBags(n_images=2, n_patches=40, patch_shape=(131,), fields=['left', 'patch_index', 'size', 'top'])
     """
 
     _parameter_constraints = {
@@ -186,7 +186,7 @@ class PatchStatistics(StatelessBagMixin, BaseEstimator):
             delayed(_describe_image)(item, index, self.n_patches, self.patch_size) for index, item in enumerate(items)
         )
         features, tops, lefts = zip(*described, strict=True)
-        return PatchBags.from_list(features, fields={"top": tops, "left": lefts}, ids=ids)
+        return PatchBags.from_list(features, fields=place_fields(tops, lefts, self.patch_size), ids=ids)
 
     def get_feature_names_out(self, input_features=None):
         """Names of the features.

@@ -263,7 +263,7 @@ def test_the_forms_of_pools_agree_and_carry_their_fields():
     pools = PatchBags(pools.values, pools.offsets, fields=pools.fields, ids=["c", "f"])
     bags = PatchStatistics().transform(pools)
     assert bags.ids.tolist() == ["c", "f"]
-    assert set(bags.fields) == {"top", "left", "pixels", "patch_index"}
+    assert set(bags.fields) == {"top", "left", "size", "pixels", "patch_index"}
     assert_array_equal(bags.field("pixels", 1), pools[1])
     for X in (pools.to_list(), np.stack(pools.to_list())):
         other = PatchStatistics().transform(X)

@@ -121,7 +121,7 @@ def test_is_an_estimator():
     assert not fitted.__sklearn_tags__().requires_fit
 
 
-@pytest.mark.filterwarnings("ignore::patchdistill.bags.SinglePatchBagWarning")
+@pytest.mark.filterwarnings("ignore::patchdistill.SinglePatchBagWarning")
 def test_passes_the_checks_of_scikit_learn():
     results = check_estimator(BagPooling(), on_skip=None)
     assert len(results) >= 40
