@@ -28,7 +28,9 @@ def work(tmp_path_factory):
 
 def start(work, out, *options):
     command = [sys.executable, "-m", "patchdistill.cli", "select", work / "features.npy", "--out", out, *options]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    # A process started in the background may have been told to ignore Ctrl-C, and hands that on to its children.
+    heed = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, **heed)
 
 
 def finished(out):

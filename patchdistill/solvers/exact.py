@@ -7,7 +7,7 @@ least squares, M, less some rank-one terms. M majorizes the objective, so its st
 step is fast but only near the answer. The steps here solve with ``H + damping (M - H)``: damping 1 is reweighted
 least squares, damping 0 is Newton, and M preconditions the conjugate gradients for all between, whose eigenvalues
 then lie in [damping, 1]. A row that a step turns round is a row that wants to vanish: it is set to zero and leaves.
-Every step lowers the objective.
+Every step lowers the objective or, where rounding is all that is left of it, keeps it.
 
 Nothing here depends on the signs or the rotation of the columns of Z, and no matrix is larger than n x d.
 """
@@ -22,10 +22,11 @@ _FIRST_FEATURES = 20
 _INNER_GAP = 0.1  # the working set is solved to this share of the gap that is left on all features
 _CG_TOL = 0.1  # the equations are solved no better than the step deserves
 _CG_MAX = 100
-_FIRST_DAMPING, _LEAST_DAMPING, _DAMPING_FACTOR = 0.1, 1e-4, 4.0
+_FIRST_DAMPING, _LEAST_DAMPING, _DAMPING_FACTOR = 0.1, 1e-10, 4.0
 _GOOD_STEP, _POOR_STEP = 0.75, 0.25  # decrease of the objective as a share of what the model promised
 _LENGTHS = (1.0, 0.5, 0.25)
 _SHORTEST = 2.0**-12
+_PATIENCE = 5  # steps without a smaller gap, next to the minimum
 _ROUNDING = 16 * np.finfo(float).eps
 
 
@@ -124,15 +125,18 @@ def _solve_working_set(problem, E, W, target_gap, max_steps, damping):
     sub = type(problem)(E, problem.Z, problem.alpha, problem.beta)
     U = sub.misfit(W)
     objective = _objective(sub, W, U)
-    previous, best_gap, best = np.inf, np.inf, (W, U)
+    previous, best_gap, best, patience = np.inf, np.inf, (W, U), _PATIENCE
     for step in range(max_steps):
         dual, _ = sub.dual_value(U)
         gap = objective - dual
         # Where the objective has no digits left to show it, only the gap tells whether a step was one forward.
         stalled = previous - objective <= _ROUNDING * objective
-        if stalled and gap >= best_gap:
+        if gap < best_gap or not stalled:
+            best_gap, best, patience = gap, (W, U), _PATIENCE
+        elif patience == 0:
             return *best, step, damping
-        best_gap, best = gap, (W, U)
+        else:
+            patience -= 1
         rows = np.flatnonzero(W.any(axis=1))
         if gap <= target_gap or not len(rows):
             return *best, step, damping
