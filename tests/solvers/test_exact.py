@@ -18,6 +18,7 @@ from patchdistill.embedding import PatchStatistics
 from patchdistill.images import list_images, read_image
 from patchdistill.normalization import normalize_embeddings
 from patchdistill.similarity import pairwise_distances, rbf_affinity, spectral_target
+from patchdistill.solvers.exact import _LocalModel
 from patchdistill.testing.strategies import embeddings
 
 
@@ -118,6 +119,16 @@ def test_gap_on_awkward_embeddings(E, alpha, beta):
         assert_certified(relative_problem(E, Z, alpha, beta), 1e-6)
 
 
+@pytest.mark.parametrize("seed", [110, 286, 398])
+def test_small_penalties_where_the_last_resort_has_to_hold(seed):
+    """Found by search: on these the majorizer's own step is needed, with rows that turn round left as they are."""
+    rng = np.random.default_rng(seed)
+    shape = rng.integers(2, 26), rng.integers(1, 31)
+    E = np.maximum(rng.normal(size=shape), 0) if seed == 286 else rng.integers(-2, 3, shape).astype(float)
+    Z = spectral_target(rbf_affinity(pairwise_distances(E)), 10)
+    assert_certified(relative_problem(E, Z, 0.01, 0.01), 1e-6)
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_without_residuals_it_is_the_multi_task_lasso(seed):
     rng = np.random.default_rng(seed)
@@ -176,6 +187,32 @@ def test_optimality_conditions(seed):
     )
     np.testing.assert_allclose(solution.R, problem.residuals(solution.W), atol=1e-12)
     np.testing.assert_allclose(solution.residual_norms, np.linalg.norm(problem.misfit(solution.W), axis=1), atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(30, 8), (8, 30)], ids=["more patches", "more features"])
+@pytest.mark.parametrize("seed", range(3))
+def test_local_model_has_the_derivatives_of_the_objective(shape, seed):
+    """In the scaled coordinates X_j = W_j / sqrt(||W_j||) of one point."""
+    rng = np.random.default_rng(seed)
+    problem = ResidualProblem(rng.normal(size=shape), rng.normal(size=(shape[0], 3)), alpha=0.7, beta=4.0)
+    W = rng.normal(size=(shape[1], 3)) / 4
+    U = problem.misfit(W)
+    outlying = np.linalg.norm(U, axis=1) > problem.beta / 2
+    assert outlying.any() and not outlying.all()
+    model = _LocalModel(problem, problem.E, W, U)
+    scale = np.sqrt(np.linalg.norm(W, axis=1))[:, None]
+    V = rng.normal(size=W.shape)
+    step = 1e-5
+    there, back = (problem.objective(W + sign * step * scale * V) for sign in (1, -1))
+    assert np.isclose(np.vdot(model.gradient, V), (there - back) / (2 * step), rtol=1e-6)
+    curvature = (there - 2 * problem.objective(W) + back) / step**2
+    assert np.isclose(np.vdot(V, model._multiply(V, damping=0.0)), curvature, rtol=1e-3)
+    # Damping 1 is the majorizer: its inverse is the preconditioner, and the objective lies below its parabola.
+    np.testing.assert_allclose(model._precondition(model._multiply(V, damping=1.0)), V, atol=1e-9)
+    for length in (0.01, 0.3, 1.0, 3.0):
+        change = length * V
+        parabola = np.vdot(model.gradient, change) + np.vdot(change, model._multiply(change, damping=1.0)) / 2
+        assert problem.objective(W + scale * change) <= problem.objective(W) + parabola + 1e-9
 
 
 def test_rows_of_R_are_exactly_zero_where_the_misfit_is_small():
