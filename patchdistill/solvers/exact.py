@@ -61,7 +61,9 @@ def solve_exact(problem, tol=1e-3, max_iter=1000):
         for name, value in (("n_iter", n_iter), ("objective", objective), ("dual_gap", gap)):
             history[name].append(value)
         converged = gap <= tol * objective
-        stuck = n_iter > 0 and objective >= history["objective"][-2] and gap >= history["dual_gap"][-2]
+        stuck = all(
+            len(values) > 1 and values[-1] >= values[-2] for values in map(history.get, ("objective", "dual_gap"))
+        )
         if converged or stuck or n_iter >= max_iter:
             break
         new = _worst_violators(correlations, problem.alpha, active)
@@ -170,7 +172,7 @@ def _step(problem, E, W, U, objective, damping):
         decrease = highest - value  # rounding is given to the step: next to the minimum there is nothing else
         if decrease > _GOOD_STEP * promised:
             damping = max(damping / _DAMPING_FACTOR, _LEAST_DAMPING)
-        elif decrease < _POOR_STEP * promised:
+        elif not decrease >= _POOR_STEP * promised:  # NaN, where a step overflowed, included
             damping = min(damping * _DAMPING_FACTOR, 1.0)
         if value < highest:
             return W_new, U_new, value, damping

@@ -244,6 +244,14 @@ def test_nothing_to_explain_and_nothing_to_explain_it_with():
         assert solution.dual_gap <= 1e-15 * solution.objective
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("E", [np.zeros((4, 3)), np.ones((4, 3)), np.eye(4)])
+def test_a_gap_of_zero_may_be_asked_for(E):
+    for beta in (0.1, np.inf):
+        problem = ResidualProblem(E, np.ones((4, 2)), beta=beta)
+        assert solve(problem, tol=0.0).dual_gap <= 1e-12 * problem.objective(np.zeros((E.shape[1], 2)))
+
+
 def test_history_descends_to_what_is_returned():
     solution = solve(random_problem(3), tol=1e-6)
     history = solution.history
