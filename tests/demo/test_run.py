@@ -53,8 +53,9 @@ def page(report):
 
 def test_report_needs_nothing_else(report, page):
     assert sorted(path.name for path in report.parent.iterdir()) == ["report.html", "results.json"]
-    assert "href" not in page and page.count("src=") == page.count('src="data:image/png;base64,') == 5
-    assert "http" not in page and "<script" not in page and "url(" not in page
+    text, n_pictures = re.subn(r'src="data:image/png;base64,[A-Za-z0-9+/=]+"', "", page)  # any word may occur in these
+    assert n_pictures == 5
+    assert not any(word in text for word in ("href", "src=", "http", "<script", "url("))
 
 
 def test_numbers_of_the_page_are_those_of_the_results(page, results):
