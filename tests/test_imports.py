@@ -3,8 +3,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 OPTIONAL = ("torch", "matplotlib", "pandas", "pyarrow", "PIL", "skimage", "hypothesis", "pytest")
 SCRIPT = """
 import numpy as np
@@ -17,16 +15,13 @@ print(pooled.shape)
 """
 
 
-@pytest.mark.parametrize("missing", OPTIONAL)
-def test_the_core_works_where_an_optional_package_is_missing_or_broken(missing, tmp_path):
-    """A package of that name that cannot be imported stands in front of the real one."""
-    (tmp_path / f"{missing}.py").write_text("raise ImportError('the core imported it')")
+def test_the_core_works_where_the_optional_packages_are_missing(tmp_path):
+    """Modules of their names that cannot be imported stand in front of the real ones."""
+    for name in OPTIONAL:
+        (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError('something imported {name}')")
     path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])
+    environment = {**os.environ, "PYTHONPATH": path}
     result = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
