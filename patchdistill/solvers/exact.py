@@ -1,6 +1,6 @@
 """Exact solver: damped Newton steps on the few features that matter, stopped by a duality gap on all of them.
 
-Only a handful of features carry the solution (of 2,048 rarely more than 60), so the work is done on a working set
+Only few features carry the solution (bench_solver counts them), so the work is done on a working set
 that the gap check, the one step that looks at all features, extends by the worst violators of optimality. On the
 working set the objective is smooth as long as no row of W is zero. Its Hessian H is that of iteratively reweighted
 least squares, M, less some rank-one terms. M majorizes the objective, so its step always descends but slowly; H's
