@@ -75,22 +75,32 @@ def growth(sizes, times):
     return float(np.polyfit(np.log(sizes), np.log(times), 1)[0])
 
 
-def real_pictures(limit=None, folder="panoramas", width=1280):
-    """Pictures of the test data where they are, else the photographs of scikit-image; a dict of name to pixels."""
-    from PIL import Image
+def bundled_paths():
+    """Photographs that scikit-image and scikit-learn carry."""
+    import skimage
+    import sklearn.datasets
 
     from patchdistill.images import list_images
 
-    root = os.environ.get("PATCHDISTILL_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")
-    if (Path(root) / folder).is_dir():
-        paths = list_images(Path(root) / folder)
-    else:
-        import skimage
+    names = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "ihc", "motorcycle_left", "retina", "rocket")
+    paths = [path for path in list_images(Path(skimage.__file__).parent / "data") if path.stem in names]
+    return paths + list_images(Path(sklearn.datasets.__file__).parent / "images")
 
-        names = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "ihc", "motorcycle_left", "retina", "rocket")
-        paths = [p for p in list_images(Path(skimage.__file__).parent / "data") if p.stem in names]
+
+def real_paths(folder):
+    """Pictures in a folder of the test data where it is, else the bundled photographs."""
+    from patchdistill.images import list_images
+
+    root = os.environ.get("PATCHDISTILL_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")
+    return list_images(Path(root) / folder) if (Path(root) / folder).is_dir() else bundled_paths()
+
+
+def real_pictures(limit=None, folder="panoramas", width=1280):
+    """Pixels of :func:`real_paths` by name, resized to a width."""
+    from PIL import Image
+
     pictures = {}
-    for path in paths[:limit]:
+    for path in real_paths(folder)[:limit]:
         with Image.open(path) as picture:
             height = round(picture.height * width / picture.width)
             pictures[path.stem] = np.asarray(picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS))

@@ -33,7 +33,7 @@ def normalize_embeddings(E, how="rows"):
     E = np.asarray(E, dtype=np.float64)
     if how is None:
         return E
-    return unit_rows(_standardized_columns(E) if how == "columns" else E)
+    return unit_rows(standardize_columns(E) if how == "columns" else E)
 
 
 def unit_rows(E):
@@ -53,11 +53,25 @@ def unit_rows(E):
     return _divide(E, np.linalg.norm(E, axis=1, keepdims=True))
 
 
-def _standardized_columns(E):
+def standardize_columns(E, reference=slice(None)):
+    """Give every feature mean 0 and standard deviation 1 over some patches; features that do not vary there become 0.
+
+    Parameters
+    ----------
+    E : ndarray of float64, shape (n_patches, n_features)
+        Embeddings.
+    reference : slice or ndarray of int, default=slice(None)
+        The patches over which means and deviations are taken; all by default.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_patches, n_features)
+        Standardized embeddings.
+    """
     largest = np.abs(E).max(axis=0)
     E = _divide(E, largest)
-    E = E - E.mean(axis=0)
-    deviations = E.std(axis=0)
+    E = E - E[reference].mean(axis=0)
+    deviations = E[reference].std(axis=0)
     deviations[deviations <= 64 * np.finfo(float).eps] = 0.0  # of a constant column only rounding is left
     return _divide(E, deviations)
 

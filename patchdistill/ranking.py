@@ -1,7 +1,8 @@
-"""From scores to kept patches: how many, and which."""
+"""From scores to kept patches: how many, which, and how much each counts."""
 
 import math
 import numbers
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,14 +10,69 @@ import numpy as np
 # practice; without this, which of them is kept would depend on the units of the features.
 _DECIMALS = 9
 
+# As many patches as it takes, see patchdistill.representation.
+AUTO = "auto"
 
-def check_rate(rate):
+
+class Choice(NamedTuple):
+    """Which patches of one image are kept, and which patches each of them stands for.
+
+    Attributes
+    ----------
+    ranking : ndarray of int, shape (n_patches,)
+        All patches, the first to keep first.
+    n_kept : int
+        How many of them are kept.
+    representatives : ndarray of int, shape (n_patches,), or None
+        The kept patch that stands for each patch, -1 where none does; None where each kept patch stands for itself.
+    kept_weights : ndarray of shape (n_kept,), or None
+        Weights in the order of :attr:`kept`, where they are not the shares of the patches represented.
+    """
+
+    ranking: np.ndarray
+    n_kept: int
+    representatives: np.ndarray | None = None
+    kept_weights: np.ndarray | None = None
+
+    @property
+    def kept(self):
+        """Kept patches, ascending."""
+        return np.sort(self.ranking[: self.n_kept])
+
+    def weights(self, counts=None):
+        """How much each kept patch counts.
+
+        Parameters
+        ----------
+        counts : ndarray of shape (n_patches,), default=None
+            How much each patch of the image counts by itself, equally by default. Without effect on
+            :attr:`kept_weights`, which have that in them.
+
+        Returns
+        -------
+        ndarray of shape (n_kept,)
+            In the order of :attr:`kept`, summing to 1.
+        """
+        if self.kept_weights is not None:
+            return self.kept_weights
+        counts = np.ones(len(self.ranking)) if counts is None else counts
+        if self.representatives is None:
+            weights = counts[self.kept]
+        else:
+            stood_for = self.representatives >= 0
+            weights = np.bincount(self.representatives[stood_for], counts[stood_for], len(counts))[self.kept]
+        return weights / weights.sum()
+
+
+def check_rate(rate, auto=False):
     """Check a rate, in the one place that knows its legal forms.
 
     Parameters
     ----------
-    rate : float or int
+    rate : float, int or "auto"
         Share of the patches to keep, in (0, 1], or their number, at least 1.
+    auto : bool, default=False
+        Whether "auto" will do.
 
     Raises
     ------
@@ -29,9 +85,12 @@ def check_rate(rate):
                 return
         elif 0 < rate <= 1:
             return
+    if auto and isinstance(rate, str) and rate == AUTO:
+        return
     raise ValueError(
         f"rate={rate!r} is not valid; use a float in (0, 1], the share of each image's patches to keep "
-        "(1.0 keeps all), or an int >= 1, their number."
+        "(1.0 keeps all), or an int >= 1, their number"
+        + (', or "auto", as many as it takes to represent the image.' if auto else ".")
     )
 
 

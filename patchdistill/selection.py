@@ -1,7 +1,7 @@
 """Selection of the patches of one image: embeddings in, kept patches and their certificate out."""
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
@@ -11,11 +11,14 @@ from sklearn.utils.validation import check_memory
 from patchdistill._compat import HasMethods, Interval, StrOptions, validate_parameter_constraints
 from patchdistill._threads import single_blas_thread
 from patchdistill.forms import check_features
-from patchdistill.normalization import NORMALIZATIONS, normalize_embeddings
-from patchdistill.problem import ResidualProblem, row_norms
-from patchdistill.ranking import check_rate, n_keep, rank
-from patchdistill.similarity import METRICS, pairwise_distances, rbf_affinity, spectral_target
-from patchdistill.solvers import SOLVERS, Solution, run_solver
+from patchdistill.normalization import NORMALIZATIONS, normalize_embeddings, standardize_columns
+from patchdistill.outliers import find_outliers, split_core
+from patchdistill.problem import ResidualProblem
+from patchdistill.ranking import AUTO, Choice, check_rate, n_keep, rank
+from patchdistill.representation import represent
+from patchdistill.scoring import SOLUTION_PARAMETERS, content_order, convergence_message, embed, score_patches
+from patchdistill.similarity import METRICS, pairwise_distances
+from patchdistill.solvers import SOLVERS, Solution
 
 # What each parameter may be; ResidualPatchSelector has the same ones.
 PARAMETER_CONSTRAINTS = {
@@ -23,6 +26,8 @@ PARAMETER_CONSTRAINTS = {
     "metric": [StrOptions(set(METRICS)), callable],
     "rate": "no_validation",  # check_rate has one message for all its forms
     "keep": [StrOptions({"low", "high"})],
+    "coverage": [StrOptions({"representatives"}), None],
+    "outlier_threshold": [Interval(Real, 0, None, closed="right")],
     "alpha": [Interval(Real, 0, 1, closed="right")],
     "beta": [Interval(Real, 0, None, closed="right")],
     "bandwidth": [Interval(Real, 0, None, closed="neither")],
@@ -38,6 +43,36 @@ PARAMETER_CONSTRAINTS = {
 }
 
 
+def check_choice(rate, keep, coverage):
+    """Check the parameters of what is kept, and that they go together.
+
+    Parameters
+    ----------
+    rate : float, int or "auto"
+        How much is kept.
+    keep : {"low", "high"}
+        Which end of the scores is kept.
+    coverage : {"representatives"} or None
+        How the image is covered.
+
+    Raises
+    ------
+    ValueError
+        If the rate is not valid, or they do not go together.
+    """
+    check_rate(rate, auto=True)
+    if coverage is None and rate == AUTO:
+        raise ValueError(
+            'rate="auto" counts the patches that represent the image, and coverage=None represents nothing. '
+            'Use coverage="representatives" with it, or give a share or a number.'
+        )
+    if coverage is not None and keep == "high":
+        raise ValueError(
+            f'keep="high" keeps the worst explained patches, which coverage={coverage!r} sets aside. '
+            "Use coverage=None with it, to rank by the residual alone."
+        )
+
+
 @dataclass(frozen=True)
 class PatchSelection:
     """Which patches of one image were kept, and why.
@@ -46,6 +81,10 @@ class PatchSelection:
     ----------
     indices : ndarray of int, shape (n_kept,)
         Kept patches, ascending.
+    weights : ndarray of shape (n_kept,)
+        How much each kept patch counts; they sum to 1. All alike without coverage.
+    outliers : ndarray of int
+        Patches that were set aside because they stand apart from the rest, ascending; none without coverage.
     ranking : ndarray of int, shape (n_patches,)
         All patches, the first to keep first.
     scores : ndarray of shape (n_patches,)
@@ -58,6 +97,8 @@ class PatchSelection:
     """
 
     indices: np.ndarray
+    weights: np.ndarray
+    outliers: np.ndarray
     ranking: np.ndarray
     scores: np.ndarray
     solution: Solution
@@ -71,6 +112,8 @@ def select_patches(
     rate=0.45,
     *,
     keep="low",
+    coverage="representatives",
+    outlier_threshold=3.5,
     alpha=0.1,
     beta=0.3,
     bandwidth=4.0,
@@ -94,10 +137,19 @@ def select_patches(
         Number of leading eigenvectors of the affinity that make the target, at most the number of patches.
     metric : {"euclidean", "manhattan", "mahalanobis", "cosine"} or callable, default="euclidean"
         Distance between patches, see :func:`patchdistill.similarity.pairwise_distances`.
-    rate : float or int, default=0.45
-        Share of the patches to keep, in (0, 1] and rounded up, or their number.
+    rate : float, int or "auto", default=0.45
+        Share of the patches to keep, in (0, 1] and rounded up, or their number. ``"auto"``, with coverage, keeps as
+        few as have the averages of the image to 5 % of a standard deviation, as 400 patches drawn at random would, see
+        :func:`patchdistill.quadrature.quadrature_error`: simple images keep less.
     keep : {"low", "high"}, default="low"
-        Whether the patches with the lowest or the highest scores are kept.
+        With ``coverage=None``, whether the patches with the lowest or the highest scores are kept. With coverage the
+        well explained ones are, ``"low"``.
+    coverage : {"representatives"} or None, default="representatives"
+        ``"representatives"`` sets outliers aside and keeps patches that represent the others, without copies; they
+        come with weights. None keeps the patches at one end of the scores, all counting alike.
+    outlier_threshold : float, default=3.5
+        With coverage, an image that has a patch whose :func:`patchdistill.outliers.outlyingness` is above it loses
+        all patches that are above half of it. ``numpy.inf`` sets none aside.
     alpha : float, default=0.1
         Penalty of the features' coefficients, as a share in (0, 1] of the smallest one at which all are zero.
     beta : float, default=0.3
@@ -164,7 +216,7 @@ def select_patches(
     parameters = dict(locals())
     del parameters["E"]
     validate_parameter_constraints(PARAMETER_CONSTRAINTS, parameters, caller_name="select_patches")
-    check_rate(rate)
+    check_choice(rate, keep, coverage)
     E = embed(E, embedding) if embedding is not None else check_features(E)
     solution_parameters = {name: parameters[name] for name in SOLUTION_PARAMETERS}
     scored = check_memory(memory).cache(score_patches)(E, **solution_parameters)
@@ -172,107 +224,41 @@ def select_patches(
     if not solution.converged:
         gap = solution.dual_gap / solution.objective
         warnings.warn(convergence_message([False], [gap], tol, max_iter), ConvergenceWarning, stacklevel=2)
-    ranking = rank(scored.scores, keep)
-    indices = np.sort(ranking[: n_keep(len(E), rate)])
+    choice, outliers = choose_patches(E, scored.scores, **{name: parameters[name] for name in CHOICE_PARAMETERS})
     problem = ResidualProblem(normalize_embeddings(E, normalize), scored.target, scored.alpha, scored.beta)
-    return PatchSelection(indices, ranking, scored.scores, solution, problem)
+    return PatchSelection(choice.kept, choice.weights(), outliers, choice.ranking, scored.scores, solution, problem)
 
 
-@dataclass(frozen=True)
-class ScoredPatches:
-    """Scores of one image's patches, and what they came from.
+# The parameters of what follows the solution.
+CHOICE_PARAMETERS = ("rate", "keep", "coverage", "outlier_threshold", "normalize")
 
-    Attributes
-    ----------
-    scores : ndarray of shape (n_patches,)
-        Relative residuals.
-    solution : Solution
-        Answer of the solver, patches in the order given.
-    target : ndarray of shape (n_patches, h)
-        Spectral target.
-    alpha, beta : float
-        Absolute penalties.
+
+def choose_patches(E, scores, counts=None, *, rate, keep, coverage, outlier_threshold, normalize):
+    """Choose among the scored patches of one image; parameters as in :func:`select_patches`.
+
+    `counts`, one per patch, tell how much each counts by itself, equally by default.
+
+    Distances are those of the embeddings themselves: scaled to unit norm, patches that differ in strength alone would
+    pass for copies.
+
+    Returns
+    -------
+    choice : Choice
+        What is kept, and how much it counts.
+    outliers : ndarray of int
+        Patches set aside, ascending.
     """
-
-    scores: np.ndarray
-    solution: Solution
-    target: np.ndarray
-    alpha: float
-    beta: float
-
-
-# The parameters a solution depends on: the key of the cache.
-SOLUTION_PARAMETERS = (
-    "h",
-    "metric",
-    "alpha",
-    "beta",
-    "bandwidth",
-    "normalize",
-    "solver",
-    "tol",
-    "max_iter",
-    "random_state",
-)
-
-
-def score_patches(E, *, h, metric, alpha, beta, bandwidth, normalize, solver, tol, max_iter, random_state):
-    """Relative residuals of the patches of one image; parameters as in :func:`select_patches`.
-
-    The patches are put into an order that depends on their contents alone, so that permuting them permutes the
-    scores to the last bit, and copies, which that order makes neighbours, can be given one score.
-    """
-    E = np.asarray(E) + 0.0  # one zero instead of two, which differ in their bytes
-    contents = [row.tobytes() for row in E]
-    order = np.array(sorted(range(len(E)), key=contents.__getitem__))
-    rows = normalize_embeddings(E[order], normalize)
+    if coverage is None:
+        return Choice(rank(scores, keep), n_keep(len(E), rate)), np.empty(0, np.intp)
+    order, _ = content_order(E)
+    order = order[rank(scores[order])]
+    points, scores = np.asarray(E, dtype=np.float64)[order], scores[order]
+    points = points / (np.abs(points).max(initial=0.0) or 1.0)  # no overflow in the squares
+    if normalize == "columns":
+        points = standardize_columns(points, split_core(scores)[0])
     with single_blas_thread():
-        Z = spectral_target(rbf_affinity(pairwise_distances(rows, metric), bandwidth), h)
-        problem = _scaled_problem(rows, Z, alpha, beta)
-        solution = run_solver(problem, solver, tol, max_iter, random_state)
-    scores = relative_residuals(solution.residual_norms, row_norms(Z))
-    for k in range(1, len(order)):
-        if contents[order[k]] == contents[order[k - 1]]:
-            scores[k] = scores[k - 1]
-    back = np.argsort(order)
-    solution = replace(solution, R=solution.R[back], residual_norms=solution.residual_norms[back])
-    return ScoredPatches(scores[back], solution, Z[back], problem.alpha, problem.beta)
-
-
-def _scaled_problem(rows, Z, alpha, beta):
-    """Problem whose penalties are given relative to their maxima.
-
-    Rows that are all zero have no maximum of alpha (W = 0 whatever alpha is); any positive number serves.
-    """
-    beta *= ResidualProblem(rows, Z).beta_max()
-    alpha *= ResidualProblem(rows, Z, beta=beta).alpha_max() or 1.0
-    return ResidualProblem(rows, Z, alpha, beta)
-
-
-def relative_residuals(residual_norms, target_norms):
-    """Misfit of each patch relative to its target; 1 where there is nothing to explain and nothing was predicted."""
-    smallest = np.finfo(float).tiny
-    ratio = residual_norms / np.maximum(target_norms, smallest)
-    return np.where((target_norms < smallest) & (residual_norms < smallest), 1.0, ratio)
-
-
-def embed(patches, embedding):
-    """Embeddings of one image's patches by the user's callable, checked."""
-    E = np.asarray(embedding(patches))
-    if E.ndim != 2 or len(E) != len(patches):
-        raise ValueError(
-            f"embedding returned an array of shape {E.shape} for {len(patches)} patches; "
-            f"it must return one row of features per patch, ({len(patches)}, n_features)."
-        )
-    return check_features(E)
-
-
-def convergence_message(converged, relative_gaps, tol, max_iter):
-    """Tell of the images whose solver stopped early."""
-    late = np.flatnonzero(~np.asarray(converged))
-    worst = late[np.argmax(np.asarray(relative_gaps)[late])]
-    images = "image" if len(converged) == 1 else "images"
-    return (
-        f"{len(late)} of {len(converged)} {images} did not reach tol={tol:g} in {max_iter} iterations "
-        f"(largest gap {relative_gaps[worst]:.1e} at image {worst}); raise max_iter or tol."
-    )
+        distances = pairwise_distances(points, "euclidean")
+        is_outlier = find_outliers(distances, scores, outlier_threshold)
+        choice = represent(points, distances, rate, is_outlier, None if counts is None else counts[order])
+    kept_weights = choice.kept_weights[np.argsort(order[choice.kept])]
+    return Choice(order[choice.ranking], choice.n_kept, kept_weights=kept_weights), np.sort(order[is_outlier])

@@ -1,140 +1,17 @@
-"""Patch selectors for many images, as scikit-learn transformers."""
+"""The selector for many images, as a scikit-learn transformer."""
 
-from abc import abstractmethod
 from warnings import warn
 
 import numpy as np
 from joblib import Parallel, delayed
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, check_memory
 
-from patchdistill._compat import _check_feature_names, _check_n_features, _fit_context
-from patchdistill.forms import BagOutputMixin, check_bags, check_features, restore_form
-from patchdistill.ranking import check_rate, n_keep, rank
-from patchdistill.selection import PARAMETER_CONSTRAINTS, SOLUTION_PARAMETERS, convergence_message, embed, score_patches
-
-
-class BasePatchSelector(BagOutputMixin, TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
-    """What every selector shares: images in, the same images with fewer patches out.
-
-    A selector has a parameter `rate` and a method ``_rank_images(bags)`` that returns the rankings of the images'
-    patches, best first, and a dict of whatever else :meth:`fit` is to store.
-    """
-
-    @abstractmethod
-    def _rank_images(self, bags):
-        """Rank the patches of every image, best first."""
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
-        """Select the patches of the given images, for a look at them.
-
-        Nothing is learned from one image about another: :meth:`transform` selects anew on the images it gets.
-
-        Parameters
-        ----------
-        X : PatchBags, list of array-like of shape (n_patches_i, n_features), or array of shape \
-(n_images, n_patches, n_features)
-            Images.
-        y : object, default=None
-            Ignored.
-
-        Returns
-        -------
-        self : object
-            Fitted selector.
-        """
-        self._fit(X)
-        return self
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit_transform(self, X, y=None):
-        """Select the patches of the given images and keep them; each image is solved once.
-
-        Parameters
-        ----------
-        X : PatchBags, list of array-like of shape (n_patches_i, n_features), or array of shape \
-(n_images, n_patches, n_features)
-            Images.
-        y : object, default=None
-            Ignored.
-
-        Returns
-        -------
-        PatchBags, list of ndarray, or ndarray
-            The same images with the kept patches, in their original order, in the form that came in.
-        """
-        bags, form = self._fit(X)
-        return restore_form(bags.take(self.selected_idx_), form)
-
-    def transform(self, X):
-        """Keep the selected patches of every image.
-
-        Parameters
-        ----------
-        X : PatchBags, list of array-like of shape (n_patches_i, n_features), or array of shape \
-(n_images, n_patches, n_features)
-            Images.
-
-        Returns
-        -------
-        PatchBags, list of ndarray, or ndarray
-            The same images with the kept patches, in their original order, in the form that came in.
-        """
-        check_is_fitted(self)
-        bags, form = self._read(X, reset=False)
-        rankings, _ = self._rank_images(bags)
-        return restore_form(bags.take(self._kept(rankings)), form)
-
-    def get_support(self, indices=False):
-        """Which patches of the images seen in fit were kept.
-
-        Parameters
-        ----------
-        indices : bool, default=False
-            Whether to give indices instead of masks.
-
-        Returns
-        -------
-        list of ndarray
-            For each image a mask (n_patches_i,), or ascending indices (n_kept_i,).
-        """
-        check_is_fitted(self)
-        return self.selected_idx_ if indices else self.support_
-
-    def _fit(self, X):
-        check_rate(self.rate)
-        bags, form = self._read(X, reset=True)
-        self.ranking_, learned = self._rank_images(bags)
-        self.selected_idx_ = self._kept(self.ranking_)
-        self.support_ = [
-            np.isin(np.arange(n), kept) for n, kept in zip(bags.n_patches, self.selected_idx_, strict=True)
-        ]
-        for name, value in learned.items():
-            setattr(self, name, value)
-        if not isinstance(self.rate, float) and (short := np.flatnonzero(bags.n_patches < self.rate)).size:
-            warn(
-                f"rate={self.rate} asks for more patches than {len(short)} of {len(bags)} images have "
-                f"(image {short[0]} has {bags.n_patches[short[0]]}); all of theirs are kept.",
-                UserWarning,
-                stacklevel=3,
-            )
-        return bags, form
-
-    def _read(self, X, reset):
-        """Images as bags, checked; the number of features is learned or compared."""
-        _check_feature_names(self, X, reset=reset)
-        bags, form = check_bags(X)
-        if getattr(self, "embedding", None) is None:
-            bags = bags.with_values(check_features(bags.values, bags.offsets))
-            _check_n_features(self, bags.values, reset=reset)
-        elif reset:  # the first embedding will tell
-            vars(self).pop("n_features_in_", None)
-        return bags, form
-
-    def _kept(self, rankings):
-        return [np.sort(ranking[: n_keep(len(ranking), self.rate)]) for ranking in rankings]
+from patchdistill._compat import _check_n_features
+from patchdistill.base import BasePatchSelector, own_weights
+from patchdistill.forms import restore_form
+from patchdistill.scoring import SOLUTION_PARAMETERS, convergence_message, embed, score_patches
+from patchdistill.selection import CHOICE_PARAMETERS, PARAMETER_CONSTRAINTS, check_choice, choose_patches
 
 
 class ResidualPatchSelector(BasePatchSelector):
@@ -151,11 +28,20 @@ class ResidualPatchSelector(BasePatchSelector):
         Number of leading eigenvectors of the affinity that make the target, at most the number of patches.
     metric : {"euclidean", "manhattan", "mahalanobis", "cosine"} or callable, default="euclidean"
         Distance between patches, see :func:`patchdistill.similarity.pairwise_distances`.
-    rate : float or int, default=0.45
+    rate : float, int or "auto", default=0.45
         Share of each image's patches to keep, in (0, 1] and rounded up, or their number. Mind that ``1.0`` keeps all
-        and ``1`` keeps one.
+        and ``1`` keeps one. ``"auto"``, with coverage, keeps as few as have the averages of the image to 5 % of a
+        standard deviation, as 400 patches drawn at random would, see
+        :func:`patchdistill.quadrature.quadrature_error`: simple images keep less.
     keep : {"low", "high"}, default="low"
-        Whether the patches with the lowest or the highest scores are kept.
+        With ``coverage=None``, whether the patches with the lowest or the highest scores are kept. With coverage the
+        well explained ones are, ``"low"``.
+    coverage : {"representatives"} or None, default="representatives"
+        ``"representatives"`` sets outliers aside and keeps patches that represent the others, without copies; they
+        come with weights. None keeps the patches at one end of the scores, all counting alike.
+    outlier_threshold : float, default=3.5
+        With coverage, an image that has a patch whose :func:`patchdistill.outliers.outlyingness` is above it loses
+        all patches that are above half of it. ``numpy.inf`` sets none aside.
     alpha : float, default=0.1
         Penalty of the features' coefficients, as a share in (0, 1] of the smallest one at which all are zero.
     beta : float, default=0.3
@@ -192,6 +78,12 @@ class ResidualPatchSelector(BasePatchSelector):
         Kept patches of each image seen in fit, ascending.
     support_ : list of ndarray of bool, shape (n_patches_i,)
         The same as masks.
+    weights_ : list of ndarray of shape (n_kept_i,)
+        How much each kept patch counts, in the order of `selected_idx_`, summing to 1 per image; all alike without
+        coverage. They travel with the patches, as the field ``weights`` of PatchBags, and
+        :class:`patchdistill.models.BagPooling` uses them. Images that come with that field keep what it says.
+    outliers_ : list of ndarray of int
+        Patches of each image that were set aside because they stand apart from the rest; none without coverage.
     ranking_ : list of ndarray of int, shape (n_patches_i,)
         All patches, the first to keep first.
     residual_scores_ : list of ndarray of shape (n_patches_i,)
@@ -239,6 +131,8 @@ class ResidualPatchSelector(BasePatchSelector):
         rate=0.45,
         *,
         keep="low",
+        coverage="representatives",
+        outlier_threshold=3.5,
         alpha=0.1,
         beta=0.3,
         bandwidth=4.0,
@@ -256,6 +150,8 @@ class ResidualPatchSelector(BasePatchSelector):
         self.metric = metric
         self.rate = rate
         self.keep = keep
+        self.coverage = coverage
+        self.outlier_threshold = outlier_threshold
         self.alpha = alpha
         self.beta = beta
         self.bandwidth = bandwidth
@@ -285,32 +181,40 @@ class ResidualPatchSelector(BasePatchSelector):
         """
         check_is_fitted(self)
         bags, form = self._read(X, reset=False)
-        scores, _ = self._score_images(bags)
+        _, _, scores, _ = self._select_images(bags)
         scores = bags.with_values(np.concatenate(scores))
         return scores.to_list() if form == "bags" else restore_form(scores, form)
 
-    def _rank_images(self, bags):
-        scores, learned = self._score_images(bags)
-        return [rank(image, self.keep) for image in scores], {"residual_scores_": scores, **learned}
+    def _choose(self, bags):
+        check_choice(self.rate, self.keep, self.coverage)
+        choices, outliers, scores, learned = self._select_images(bags)
+        return choices, {"outliers_": outliers, "residual_scores_": scores, **learned}
 
-    def _score_images(self, bags):
-        """Scores of every image's patches, and what is stored about their solutions."""
-        parameters = {name: getattr(self, name) for name in SOLUTION_PARAMETERS}
+    def _select_images(self, bags):
+        """Choices, outliers and scores of every image, and what is stored about their solutions."""
+        solution = {name: getattr(self, name) for name in SOLUTION_PARAMETERS}
+        choice = {name: getattr(self, name) for name in CHOICE_PARAMETERS}
         score = check_memory(self.memory).cache(score_patches)
         images = Parallel(n_jobs=self.n_jobs, verbose=self.verbose)(
-            delayed(_scores_and_certificate)(score, E, parameters) for E in self._embeddings(bags)
+            delayed(_select_image)(score, E, own_weights(bags, i), solution, choice)
+            for i, E in enumerate(self._embeddings(bags))
         )
-        scores, objective, dual_gap, n_iter, converged = zip(*images, strict=True)
+        choices, outliers, scores, objective, dual_gap, n_iter, converged = map(list, zip(*images, strict=True))
         objective, dual_gap, n_iter = np.array(objective), np.array(dual_gap), np.array(n_iter)
         if not all(converged):
             gaps = np.divide(dual_gap, objective, out=np.zeros_like(objective), where=objective > 0)
             warn(convergence_message(converged, gaps, self.tol, self.max_iter), ConvergenceWarning, stacklevel=5)
-        return list(scores), {
-            "objective_": objective,
-            "dual_gap_": dual_gap,
-            "n_iter_per_image_": n_iter,
-            "n_iter_": int(n_iter.max()),
-        }
+        return (
+            choices,
+            outliers,
+            scores,
+            {
+                "objective_": objective,
+                "dual_gap_": dual_gap,
+                "n_iter_per_image_": n_iter,
+                "n_iter_": int(n_iter.max()),
+            },
+        )
 
     def _embeddings(self, bags):
         """Embeddings of each image, one at a time."""
@@ -323,8 +227,10 @@ class ResidualPatchSelector(BasePatchSelector):
             yield E
 
 
-def _scores_and_certificate(score, E, parameters):
+def _select_image(score, E, counts, solution_parameters, choice_parameters):
     """Give what the estimator stores of one image: coefficients of all images would fill the memory."""
-    scored = score(E, **parameters)
+    scored = score(E, **solution_parameters)
+    choice, outliers = choose_patches(E, scored.scores, counts, **choice_parameters)
     solution = scored.solution
-    return scored.scores, solution.objective, solution.dual_gap, solution.n_iter, solution.converged
+    certificate = solution.objective, solution.dual_gap, solution.n_iter, solution.converged
+    return choice, outliers, scored.scores, *certificate

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
+SCRIPTS = sorted([*FOLDER.glob("bench_*.py"), *FOLDER.glob("study_*.py")])
 
 
-@pytest.mark.parametrize("script", sorted(FOLDER.glob("bench_*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "script", sorted([*FOLDER.glob("bench_*.py"), *FOLDER.glob("study_*.py")]), ids=lambda path: path.stem
+)
 def test_smoke(script, tmp_path):
     out = tmp_path / "results.json"
     # Without the test data, so that it is the same everywhere.

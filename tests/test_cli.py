@@ -53,6 +53,7 @@ def expected(names, images, **parameters):
     for name, E in zip(names, images, strict=True):
         s = select_patches(E, **parameters)
         rank = {patch: rank for rank, patch in enumerate(s.ranking.tolist())}
+        weight = dict(zip(s.indices.tolist(), s.weights.tolist(), strict=True))
         gap = s.solution.dual_gap / s.solution.objective if s.solution.objective else 0.0
         table += [
             {
@@ -61,6 +62,8 @@ def expected(names, images, **parameters):
                 "score": repr(float(s.scores[patch])),
                 "rank": str(rank[patch]),
                 "kept": "true" if patch in s.indices else "false",
+                "weight": repr(weight.get(patch, 0.0)),
+                "outlier": "true" if patch in s.outliers else "false",
                 "gap": repr(float(gap)),
             }
             for patch in range(len(E))
@@ -91,7 +94,10 @@ ALTERNATIVES = [
     ("--rate 3", {"rate": 3}),
     ("--rate 1", {"rate": 1}),
     ("--rate 1.0", {"rate": 1.0}),
-    ("--keep high --h 2 --metric manhattan", {"keep": "high", "h": 2, "metric": "manhattan"}),
+    ("--coverage none --h 2 --metric manhattan", {"coverage": None, "h": 2, "metric": "manhattan"}),
+    ("--coverage none --keep high", {"coverage": None, "keep": "high"}),
+    ("--outlier-threshold 0.5", {"outlier_threshold": 0.5}),
+    ("--outlier-threshold inf", {"outlier_threshold": np.inf}),
     ("--alpha 0.3 --beta 0.2 --bandwidth 2", {"alpha": 0.3, "beta": 0.2, "bandwidth": 2.0}),
     ("--normalize columns --tol 1e-6", {"normalize": "columns", "tol": 1e-6}),
     ("--normalize none --max-iter 700", {"normalize": None, "max_iter": 700}),
@@ -117,6 +123,18 @@ def test_no_parameter_of_a_selection_is_missing():
     assert taken < set(ResidualPatchSelector().get_params())
 
 
+def test_an_outlier_is_marked_and_nothing_stands_for_it(tmp_path, out):
+    E = np.abs(np.random.default_rng(1).normal(1, 0.1, (40, 20)))
+    E[7] = np.eye(20)[3] * 9
+    np.save(tmp_path / "x.npy", E[None])
+    assert run("select", tmp_path / "x.npy", "--out", out, "--rate", 4, "--quiet") == 0
+    table = read(out)
+    assert [row["patch"] for row in table if row["outlier"] == "true"] == ["7"]
+    assert (table[7]["kept"], table[7]["weight"], table[7]["rank"]) == ("false", "0.0", "39")
+    assert [row["kept"] == "true" for row in table] == [float(row["weight"]) > 0 for row in table]
+    assert sum(float(row["weight"]) for row in table) == pytest.approx(1)
+
+
 names_of_images = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=8)
 shapes = st.lists(st.integers(1, 7), min_size=1, max_size=3)
 
@@ -139,11 +157,8 @@ def test_any_images_under_any_names(tmp_path_factory, names, sizes, d, rate):
     table = expected(names, images, rate=rate)
     assert read(folder / "t.csv") == table
     parquet = pytest.importorskip("pyarrow.parquet").read_table(folder / "t.parquet").to_pylist()
-    assert [{**row, "kept": row["kept"] == "true"} for row in table] == [
-        {"image": r["image"], "patch": str(r["patch"]), "score": repr(r["score"]), "rank": str(r["rank"])}
-        | {"kept": r["kept"], "gap": repr(r["gap"])}
-        for r in parquet
-    ]
+    text = {str: str, int: str, float: repr, bool: lambda value: str(value).lower()}
+    assert table == [{name: text[type(value)](value) for name, value in row.items()} for row in parquet]
 
 
 def test_parquet_has_types_and_bounded_row_groups(features, out, monkeypatch):
@@ -151,7 +166,8 @@ def test_parquet_has_types_and_bounded_row_groups(features, out, monkeypatch):
     monkeypatch.setattr(select_command, "_ROW_GROUP_BYTES", 600)
     assert run("select", features, "--out", out.with_suffix(".parquet"), "--quiet") == 0
     file = parquet.ParquetFile(out.with_suffix(".parquet"))
-    assert [str(field.type) for field in file.schema_arrow] == ["int64", "int64", "double", "int64", "bool", "double"]
+    types = ["int64", "int64", "double", "int64", "bool", "double", "bool", "double"]
+    assert [str(field.type) for field in file.schema_arrow] == types
     assert file.num_row_groups > 2 and file.metadata.num_rows == 48
 
 
@@ -268,6 +284,10 @@ ARGUMENTS = [
     ("--h 0", "'h' parameter of patchdistill select must be an int in the range [1, inf). Got 0"),
     ("--h 2.5", "invalid int value: '2.5'"),
     ("--metric hamming", "invalid choice: 'hamming' (choose from"),
+    ("--coverage herding", "invalid choice: 'herding' (choose from"),
+    ("--keep high", "which coverage='representatives' sets aside. Use --coverage none with it"),
+    ("--outlier-threshold=-1", "'outlier_threshold' parameter"),
+    ("--outlier-threshold nan", "'outlier_threshold' parameter"),
     ("--alpha 0", "'alpha' parameter"),
     ("--alpha nan", "'alpha' parameter"),
     ("--beta=-1", "'beta' parameter"),

@@ -8,15 +8,20 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import SVR
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
-import patchdistill.selection
+import patchdistill.scoring
 from patchdistill import PatchBags, ResidualPatchSelector, select_patches
 from patchdistill.baselines import RandomPatchSelector
 from patchdistill.embedding import PatchStatistics
 from patchdistill.models import BagPooling
+from patchdistill.ranking import Choice, n_keep
 from patchdistill.testing import bag_checks, parametrize_with_bag_checks
 from patchdistill.testing.strategies import patch_bags
 
-SELECTORS = [ResidualPatchSelector(), ResidualPatchSelector(keep="high", metric="mahalanobis"), RandomPatchSelector()]
+SELECTORS = [
+    ResidualPatchSelector(),
+    ResidualPatchSelector(coverage=None, keep="high", metric="mahalanobis"),
+    RandomPatchSelector(),
+]
 
 
 @pytest.mark.filterwarnings("ignore::patchdistill.SinglePatchBagWarning")
@@ -62,6 +67,8 @@ def test_estimator_is_the_function_for_every_image(bags):
         selection = select_patches(E, h=3, rate=0.4, metric="manhattan")
         np.testing.assert_array_equal(selector.selected_idx_[i], selection.indices)
         np.testing.assert_array_equal(selector.ranking_[i], selection.ranking)
+        np.testing.assert_array_equal(selector.weights_[i], selection.weights)
+        np.testing.assert_array_equal(selector.outliers_[i], selection.outliers)
         np.testing.assert_array_equal(selector.residual_scores_[i], selection.scores)
         assert selector.dual_gap_[i] == selection.solution.dual_gap
         assert selector.objective_[i] == selection.solution.objective
@@ -86,19 +93,19 @@ def test_unfitted_selector_says_so():
 
 def test_a_search_over_rates_solves_each_image_once(tmp_path, monkeypatch):
     solved = []
-    run_solver = patchdistill.selection.run_solver
+    run_solver = patchdistill.scoring.run_solver
 
     def counting(*arguments):
         solved.append(1)
         return run_solver(*arguments)
 
-    monkeypatch.setattr(patchdistill.selection, "run_solver", counting)
+    monkeypatch.setattr(patchdistill.scoring, "run_solver", counting)
     X = images(6)
     pipeline = Pipeline(
         [("select", ResidualPatchSelector(memory=str(tmp_path))), ("pool", BagPooling()), ("model", SVR())]
     )
     search = GridSearchCV(
-        pipeline, {"select__rate": [0.2, 0.5, 0.9], "select__keep": ["low", "high"]}, cv=GroupKFold(3)
+        pipeline, {"select__rate": [0.2, 0.5, 0.9], "select__coverage": [None, "representatives"]}, cv=GroupKFold(3)
     )
     search.fit(X, np.arange(6.0), groups=[0, 0, 1, 1, 2, 2])
     assert len(solved) == len(X)
@@ -162,32 +169,42 @@ def test_the_whole_pipeline_from_images_to_scores():
     assert (scores > -0.1).all()  # constant predictions have 0.1
 
 
+class Backwards(Choice):
+    @property
+    def kept(self):
+        return super().kept[::-1]
+
+
 class Unordered(RandomPatchSelector):
-    def _kept(self, rankings):
-        return [kept[::-1] for kept in super()._kept(rankings)]
+    def _choose(self, bags):
+        choices, learned = super()._choose(bags)
+        return [Backwards(*choice) for choice in choices], learned
 
 
 class ByPlace(RandomPatchSelector):
-    def _rank_images(self, bags):
-        return [np.roll(np.arange(n), i) for i, n in enumerate(bags.n_patches)], {}
+    def _choose(self, bags):
+        sizes = enumerate(bags.n_patches.tolist())
+        return [Choice(np.roll(np.arange(n), i), n_keep(n, self.rate)) for i, n in sizes], {}
 
 
 class OneTooMany(RandomPatchSelector):
-    def _kept(self, rankings):
-        return [np.sort(ranking[: len(k) + 1]) for ranking, k in zip(rankings, super()._kept(rankings), strict=True)]
+    def _choose(self, bags):
+        choices, learned = super()._choose(bags)
+        return [choice._replace(n_kept=choice.n_kept + 1) for choice in choices], learned
 
 
 class Restless(RandomPatchSelector):
     count = 0
 
-    def _rank_images(self, bags):
+    def _choose(self, bags):
         Restless.count += 1
-        return [np.roll(np.arange(n), Restless.count) for n in bags.n_patches], {}
+        return [Choice(np.roll(np.arange(n), Restless.count), n_keep(n, self.rate)) for n in bags.n_patches], {}
 
 
 class ByNorm(RandomPatchSelector):
-    def _rank_images(self, bags):
-        return [np.argsort(np.abs(np.linalg.norm(image, axis=1) - 3.0)) for image in bags], {}
+    def _choose(self, bags):
+        distances = [np.abs(np.linalg.norm(image, axis=1) - 3.0) for image in bags]
+        return [Choice(np.argsort(d), n_keep(len(d), self.rate)) for d in distances], {}
 
 
 def test_the_battery_sees_broken_selectors():

@@ -52,7 +52,7 @@ def _int(text, is_legal, legal):
 
 
 def rate(text):
-    """Read a rate: with a decimal point it is a share, without one a number of patches.
+    """Read a rate: with a decimal point it is a share, without one a number of patches, or it is "auto".
 
     Parameters
     ----------
@@ -61,14 +61,14 @@ def rate(text):
 
     Returns
     -------
-    float or int
-        See :func:`patchdistill.ranking.n_keep`.
+    float, int or "auto"
+        See :func:`patchdistill.select_patches`.
 
     Examples
     --------
     >>> from patchdistill.cli.options import rate
-    >>> rate("0.45"), rate("72"), rate("1.0"), rate("1")
-    (0.45, 72, 1.0, 1)
+    >>> rate("0.45"), rate("72"), rate("1.0"), rate("1"), rate("auto")
+    (0.45, 72, 1.0, 1, 'auto')
     """
     for kind in (int, float):
         try:
@@ -79,7 +79,7 @@ def rate(text):
     else:
         number = text
     try:
-        check_rate(number)
+        check_rate(number, auto=True)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return number

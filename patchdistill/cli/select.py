@@ -7,6 +7,7 @@ import io
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,21 +19,25 @@ from patchdistill.cli.progress import Progress
 from patchdistill.journal import TableJournal
 from patchdistill.normalization import NORMALIZATIONS
 from patchdistill.pools import open_pools
-from patchdistill.selection import PARAMETER_CONSTRAINTS, convergence_message, select_patches
+from patchdistill.scoring import convergence_message
+from patchdistill.selection import PARAMETER_CONSTRAINTS, check_choice, select_patches
 from patchdistill.similarity import METRICS
 from patchdistill.solvers import SOLVERS
 
 SUMMARY = "choose patches by their embeddings, write a table"
 DESCRIPTION = """\
-Rank the patches of every image by how well its own similarity structure explains
-them, and write a table with one row per patch:
+Set aside the patches of every image that stand apart, choose patches that represent
+the others, without copies, and write a table with one row per patch:
 
-  image  name of the file or array, or position in an array of many images
-  patch  index of the patch in its image
-  score  relative residual: 0 is explained perfectly, 1 as badly as not at all
-  rank   0 for the first to keep
-  kept   true or false
-  gap    relative duality gap of the image: how far from optimal it can be at most
+  image    name of the file or array, or position in an array of many images
+  patch    index of the patch in its image
+  score    relative residual: 0 is explained perfectly, 1 as badly as not at all
+  rank     0 for the first to keep
+  kept     true or false
+  weight   how much a kept patch counts for its image, 0 if it is not kept; the
+           weights of an image sum to 1
+  outlier  true if the patch was set aside because it stands apart, else false
+  gap      relative duality gap of the image: how far from optimal it can be at most
 
 One image is in memory at a time (a .mat file is read whole)."""
 EXAMPLES = """\
@@ -41,8 +46,10 @@ examples:
   patchdistill select features.npy --rate 72 --n-jobs -1 --out selected.parquet
   patchdistill select data.mat --variable data --patches-per-image 180 --out selected.csv"""
 
-_COLUMNS = ("image", "patch", "score", "rank", "kept", "gap")
-_PARAMETERS = "h metric rate keep alpha beta bandwidth normalize solver tol max_iter random_state".split()
+_COLUMNS = ("image", "patch", "score", "rank", "kept", "weight", "outlier", "gap")
+_PARAMETERS = (
+    "h metric rate keep coverage outlier_threshold alpha beta bandwidth normalize solver tol max_iter random_state"
+).split()
 _DEFAULTS = {name: inspect.signature(select_patches).parameters[name].default for name in _PARAMETERS}
 _ROW_GROUP_BYTES = 2**22
 
@@ -73,7 +80,18 @@ def add_arguments(parser):
         group.add_argument(flag, default=_DEFAULTS[name], help=f"{text} (default: %(default)s)", **keywords)
 
     add("--rate", "share of the patches to keep, as 0.45, or their number, as 72; 1.0 keeps all, 1 one", type=rate)
-    add("--keep", "which scores are kept", choices=("low", "high"))
+    add(
+        "--coverage",
+        "representatives: set outliers aside and keep patches that represent the others; none: rank by the score",
+        choices=("representatives", "none"),
+    )
+    add(
+        "--outlier-threshold",
+        "with coverage, the outlyingness above which a patch shows that its image has outliers; inf: none has",
+        type=float,
+        metavar="T",
+    )
+    add("--keep", "which end of the scores is kept with --coverage none", choices=("low", "high"))
     add("--h", "leading eigenvectors of the affinity that make the target", type=int, metavar="H")
     add("--metric", "distance between patches", choices=METRICS)
     add("--alpha", "penalty of the features, as a share of the smallest one that leaves nothing", type=float)
@@ -105,12 +123,14 @@ def run(arguments):
         What :func:`add_arguments` declared.
     """
     parameters = {name: getattr(arguments, name) for name in _PARAMETERS}
-    if parameters["normalize"] == "none":
-        parameters["normalize"] = None
+    for name in ("normalize", "coverage"):
+        if parameters[name] == "none":
+            parameters[name] = None
     try:
         validate_parameter_constraints(PARAMETER_CONSTRAINTS, parameters, caller_name="patchdistill select")
+        check_choice(parameters["rate"], parameters["keep"], parameters["coverage"])
     except ValueError as error:
-        raise UsageError(error) from None
+        raise UsageError(str(error).replace("coverage=None", "--coverage none")) from None
     out = Path(arguments.out)
     if out.suffix.lower() not in (".csv", ".parquet"):
         raise UsageError(f"--out {out} is not valid; its name must end in .csv or .parquet.")
@@ -147,41 +167,57 @@ def _check_unchanged(records, pools):
             )
 
 
+class _Selected(NamedTuple):
+    """What the table tells of one image's selection; the coefficients stay with the worker."""
+
+    scores: np.ndarray
+    ranking: np.ndarray
+    indices: np.ndarray
+    weights: np.ndarray
+    outliers: np.ndarray
+    gap: float
+    converged: bool
+
+
 def _select_images(pools, parameters, n_jobs, journal, progress):
     start = len(journal.records)
     with closing(in_order(partial(_select, parameters), pools.read(start), n_jobs)) as results:
         for i, (selected, messages) in zip(range(start, len(pools)), results, strict=True):
-            scores, ranking, indices, gap, converged = selected
             for message in messages:
                 progress.warn(f"image {pools.names[i]}: {message}")
-            journal.append(
-                _rows(pools.names[i], scores, ranking, indices, gap),
-                {"image": pools.names[i], "stamp": pools.stamps[i], "gap": gap, "converged": converged},
-            )
+            record = {"image": pools.names[i], "stamp": pools.stamps[i]}
+            record |= {"gap": selected.gap, "converged": selected.converged}
+            journal.append(_rows(pools.names[i], selected), record)
             progress.step()
 
 
 def _select(parameters, E):
-    """Select patches, and return what the table tells of them; the coefficients stay with the worker."""
     selection = select_patches(E, **parameters)
     solution = selection.solution
     gap = float(solution.dual_gap / solution.objective) if solution.objective > 0 else 0.0
-    return selection.scores, selection.ranking, selection.indices, gap, bool(solution.converged)
+    choice = selection.scores, selection.ranking, selection.indices, selection.weights, selection.outliers
+    return _Selected(*choice, gap, bool(solution.converged))
 
 
-def _rows(name, scores, ranking, indices, gap):
+def _rows(name, selected):
     """Rows of one image; numbers as Python writes them, so that they read back to the last bit."""
     quoted = io.StringIO()
     csv.writer(quoted, lineterminator="\r\n").writerow([name])  # what it has of these in a name it quotes
     image = quoted.getvalue().removesuffix("\r\n")
-    rank, kept = np.empty(len(ranking), dtype=int), np.zeros(len(ranking), dtype=bool)
-    rank[ranking] = np.arange(len(ranking))
-    kept[indices] = True
-    columns = zip(scores.tolist(), rank.tolist(), kept.tolist(), strict=True)
+    n = len(selected.ranking)
+    rank, kept, weight, outlier = np.empty(n, int), np.zeros(n, bool), np.zeros(n), np.zeros(n, bool)
+    rank[selected.ranking] = np.arange(n)
+    kept[selected.indices], weight[selected.indices] = True, selected.weights
+    outlier[selected.outliers] = True
+    columns = zip(*(column.tolist() for column in (selected.scores, rank, kept, weight, outlier)), strict=True)
     return "".join(
-        f"{image},{patch},{score!r},{rank},{'true' if kept else 'false'},{gap!r}\n"
-        for patch, (score, rank, kept) in enumerate(columns)
+        f"{image},{patch},{score!r},{rank},{_boolean(kept)},{weight!r},{_boolean(outlier)},{selected.gap!r}\n"
+        for patch, (score, rank, kept, weight, outlier) in enumerate(columns)
     )
+
+
+def _boolean(value):
+    return "true" if value else "false"
 
 
 def _warn(records, pools, parameters, progress):
@@ -201,14 +237,9 @@ def _warn(records, pools, parameters, progress):
 def _write_parquet(text, path, by_number):
     """Turn the finished text table into Parquet, block by block."""
     arrow, arrow_csv, parquet = map(importlib.import_module, ("pyarrow", "pyarrow.csv", "pyarrow.parquet"))
-    image = arrow.int64() if by_number else arrow.string()
-    types = dict(
-        zip(
-            _COLUMNS,
-            (image, arrow.int64(), arrow.float64(), arrow.int64(), arrow.bool_(), arrow.float64()),
-            strict=True,
-        )
-    )
+    types = {"image": arrow.int64() if by_number else arrow.string(), "patch": arrow.int64(), "rank": arrow.int64()}
+    types |= dict.fromkeys(("score", "weight", "gap"), arrow.float64())
+    types |= dict.fromkeys(("kept", "outlier"), arrow.bool_())
     reader = arrow_csv.open_csv(
         text,
         read_options=arrow_csv.ReadOptions(block_size=_ROW_GROUP_BYTES),

@@ -9,9 +9,10 @@ from patchdistill.plotting import SelectionDisplay
 
 # Colors that color-blind readers can tell apart (Okabe and Ito), with markers for print in gray.
 STYLES = {
-    "low": {"color": "#0072b2", "marker": "o", "label": "lowest residual kept"},
-    "high": {"color": "#d55e00", "marker": "s", "label": "highest residual kept"},
-    "random": {"color": "#555555", "marker": "^", "label": "random: mean ± sd of seeds"},
+    "cover": {"color": "#0072b2", "marker": "o", "linewidth": 2.4, "label": "default selection"},
+    "low": {"color": "#009e73", "marker": "v", "linewidth": 1.4, "label": "lowest residuals"},
+    "high": {"color": "#d55e00", "marker": "s", "linewidth": 1.4, "label": "highest residuals"},
+    "random": {"color": "#555555", "marker": "^", "linewidth": 1.4, "label": "random: mean ± sd of seeds"},
 }
 _KIND_COLORS = ("#000000", "#0072b2", "#56b4e9", "#009e73", "#d55e00")
 _ALL = {"color": "#000000", "linestyle": (0, (5, 3)), "linewidth": 1.2}
@@ -101,14 +102,14 @@ def draw_agreement(study):
         ax.minorticks_off()
         ax.set_xlabel("share of patches kept")
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
     return _png(figure)
 
 
 def _draw_selector(ax, rows, mode, key, name, style):
     rows = [row for row in rows if row["mode"] == mode and row["selector"] == name and row[key]["value"] is not None]
     rates, values = [row["rate"] for row in rows], np.array([row[key]["value"] for row in rows])
-    ax.plot(rates, values, markersize=5, linewidth=1.6, **style)
+    ax.plot(rates, values, markersize=5, **style)
     spread = np.array([row[key].get("sd") or 0.0 for row in rows])
     if spread.any():
         ax.fill_between(rates, values - spread, values + spread, color=style["color"], alpha=0.22, linewidth=0)

@@ -105,6 +105,28 @@ def describe_pipeline(pipeline, predicted, expected, images):
     }
 
 
+def share_of_outliers(outliers, bags, kinds):
+    """Share of the patches that the default selection sets aside, for each kind of distortion.
+
+    Parameters
+    ----------
+    outliers : list of ndarray of int
+        Patches of each image that were set aside.
+    bags : PatchBags
+        All patches.
+    kinds : ndarray of str, shape (n_images,)
+        Kind of distortion of each image.
+
+    Returns
+    -------
+    dict of str to float
+        By kind, the undistorted images among them.
+    """
+    counts = np.array([len(image) for image in outliers])
+    chosen = {kind: kinds == kind for kind in dict.fromkeys(kinds.tolist())}
+    return {kind: float(counts[some].sum() / bags.n_patches[some].sum()) for kind, some in chosen.items()}
+
+
 def describe_solutions(solutions, tol):
     """Certificates of all images together.
 

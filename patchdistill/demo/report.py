@@ -4,8 +4,8 @@ import base64
 from html import escape
 
 from patchdistill.demo.distortions import LEVELS, STRENGTHS
-from patchdistill.demo.study import MODES
-from patchdistill.demo.wording import findings, headline, number
+from patchdistill.demo.study import MODES, SELECTORS
+from patchdistill.demo.wording import NAMES, findings, headline, number
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -29,8 +29,6 @@ tr.first td { border-top: 1px solid #bbb; }
 pre { background: #f6f6f6; padding: .8rem 1rem; overflow-x: auto; font-size: .85rem; line-height: 1.45; }
 @media (max-width: 40rem) { figure { overflow-x: auto; } img { max-width: none; width: 44rem; } }
 """
-
-_SELECTORS = {"low": "lowest residual", "high": "highest residual", "random": "random"}
 
 _LIMITS = (
     "<b>No human opinion.</b> The label is a full-reference measure, SSIM, computed from the distorted image and its "
@@ -71,11 +69,16 @@ def render(results, figures):
     setup, study, solver, literal = (results[key] for key in ("setup", "study", "solver", "pipeline"))
     n_scenes, n_images = len(setup["scenes"]), setup["n_images"]
     limits = "".join(f"<li>{limit.format(n_scenes=n_scenes)}</li>" for limit in _LIMITS)
-    shares = ", ".join(f"{rate:.0%}" for rate in setup["rates"])
+    rates = ", ".join(f"{rate:.0%}" for rate in setup["rates"])
     parts = [
         f"<h1>Patch selection by residuals, tried on {n_images} images of {n_scenes} scenes</h1>",
         f'<p class="headline">{escape(headline(study))}</p>',
         f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in findings(study))}</ul>",
+        '<p class="note">&ldquo;Default selection&rdquo;: patches that stand apart are set aside, those kept represent '
+        "the others and come with weights, which the pooled features use. &ldquo;Lowest residuals&rdquo;, "
+        "&ldquo;highest residuals&rdquo;: the patches at one end of the residuals, all counting alike, as random ones "
+        "do. &ldquo;Retrained&rdquo;: the model learns from kept patches and is given kept patches. "
+        "&ldquo;Fixed&rdquo;: it learned from all patches and is given kept ones.</p>",
         '<p class="note">In parentheses: 95 % intervals over scenes. &ldquo;Better&rdquo; and &ldquo;worse&rdquo; are '
         "said "
         "only where the interval of the difference leaves out zero; &ldquo;no clear difference&rdquo; does not mean "
@@ -86,15 +89,15 @@ def render(results, figures):
         "<h2>What is kept</h2>",
         _figure(
             figures["selections"],
-            f"Clear: kept. Dark: dropped ({setup['default_rate']:.0%} kept, lowest residual). A dot marks the middle "
-            f"of "
+            f"Clear: kept ({setup['default_rate']:.0%}, default selection). Dark: dropped. A dot marks the middle of "
             "each patch and tells its relative residual. Patches overlap; each pixel is shown as its nearest patch is. "
             "Left: the clean scene. Right: a distorted version of it, selected on its own.",
         ),
+        f"<p>Share of the patches that were set aside because they stand apart: {_shares(results['outliers'])}.</p>",
         "<h2>How well quality is predicted</h2>",
         _figure(
             figures["agreement"],
-            f"Correlation with the label against the share of patches kept ({shares}), on scenes that the model did "
+            f"Correlation with the label against the share of patches kept ({rates}), on scenes that the model did "
             f"not "
             f"learn from. Band: standard deviation over {setup['n_seeds']} random selections; it does not include that "
             "other scenes would give other values.",
@@ -110,8 +113,8 @@ def render(results, figures):
         f"<pre>{escape(_code(literal['code'], setup['n_folds']))}</pre>",
         f"<p>This pipeline, from files to scores, was cross-validated as it stands: SRCC {number(literal['srcc'])}, "
         f"PLCC "
-        f"{number(literal['plcc'])}. Largest difference to the predictions of the study above (retrained, lowest "
-        f"residual, {setup['default_rate']:.0%}), which embeds and solves each image only once: "
+        f"{number(literal['plcc'])}. Largest difference to the predictions of the study above (retrained, default "
+        f"selection, {setup['default_rate']:.0%}), which embeds and solves each image only once: "
         f"{_difference(literal['largest_difference'])}.</p>",
         "<h2>Residuals</h2>",
         _figure(
@@ -193,17 +196,18 @@ def _agreement_table(study):
     rows = [(("", "100%", "all", _correlation(everything["srcc"]), _correlation(everything["plcc"]), "", "", ""), True)]
     for mode in MODES:
         for row in (row for row in study["rows"] if row["mode"] == mode):
+            is_first = row["selector"] == SELECTORS[0]
             cells = (
-                mode if row["selector"] == "low" else "",
-                f"{row['rate']:.0%} ({row['n_kept']})" if row["selector"] == "low" else "",
-                _SELECTORS[row["selector"]],
+                mode if is_first else "",
+                f"{row['rate']:.0%} ({row['n_kept']})" if is_first else "",
+                NAMES[row["selector"]],
                 _correlation(row["srcc"]),
                 _correlation(row["plcc"]),
                 _with_interval(row["srcc_minus_all"]),
                 _with_interval(row["srcc_minus_random"]) if "srcc_minus_random" in row else "",
                 number(row["change"]) if row["change"] is not None else "",
             )
-            rows.append((cells, row["selector"] == "low"))
+            rows.append((cells, is_first))
     return _table(head, rows, text_columns=3)
 
 
@@ -216,6 +220,10 @@ def _labels_table(labels):
         cells = [f"{number(means[level])} <small>[{s}]</small>" for level, s in zip(levels, strengths, strict=True)]
         rows.append(((escape(kind), f"[{escape(STRENGTHS[kind])}]", *cells), False))
     return _table(head, rows, text_columns=2)
+
+
+def _shares(by_kind):
+    return ", ".join(f"{escape(kind)} {number(100 * share, digits=1)} %" for kind, share in by_kind.items())
 
 
 def _difference(value):

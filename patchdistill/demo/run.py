@@ -24,13 +24,11 @@ from patchdistill.demo.study import (
     CrossValidation,
     compare,
     folds,
-    keep_patches,
     quality_pipeline,
     time_pooling_and_model,
 )
 from patchdistill.embedding import PatchStatistics
 from patchdistill.journal.files import write_whole
-from patchdistill.ranking import rank
 from patchdistill.selection import select_patches
 
 _PATCH_SIZE = 64
@@ -74,8 +72,9 @@ def run_demo(out, images=None, n_jobs=None, progress=True):
     """Distort photographs, select patches, predict quality, and write a report with pictures.
 
     Photographs are distorted by JPEG, JPEG 2000, blur and noise at five levels and labelled by their structural
-    similarity to the original. A quality model is cross-validated, grouped by scene, with all patches, with those kept
-    by their residuals, and with as many chosen at random.
+    similarity to the original. A quality model is cross-validated, grouped by scene, with all patches, with those that
+    the default selection keeps and their weights, with as many at either end of the residuals, and with as many chosen
+    at random.
 
     Parameters
     ----------
@@ -152,10 +151,9 @@ def run_study(out, paths, longest_side, n_jobs, progress, design=None):
             cache = str(Path(folder) / "cache")
             work = (delayed(_solve)(E, cache) for E in bags)
             solutions = list(track(Parallel(n_jobs=n_jobs, return_as="generator")(work), len(bags)))
-        scores = [solved.scores for solved in solutions]
         with clock.stage("compare with random") as track:
             validation = CrossValidation(bags, images.labels, images.scenes)
-            study = compare(validation, scores, rates=design.rates, n_seeds=design.n_seeds, track=track)
+            study = compare(validation, rates=design.rates, n_seeds=design.n_seeds, memory=cache, track=track)
         again = folds(images.scenes).get_n_splits()
         with clock.stage("literal pipeline", f"embeds every image again in each of {again} folds"):
             pipeline = quality_pipeline(design.n_patches, patch_size, n_jobs, cache)
@@ -163,14 +161,14 @@ def run_study(out, paths, longest_side, n_jobs, progress, design=None):
                 pipeline, images.files, images.labels, groups=images.scenes, cv=folds(images.scenes)
             )
         with clock.stage("time the model, draw"):
-            lowest = [rank(image) for image in scores]
-            expected = validation.predict(lowest, DEFAULT_RATE)["retrained"]
-            kept = keep_patches(bags, lowest, DEFAULT_RATE)
+            selector = pipeline["select"]
+            kept = selector.fit_transform(bags)
+            expected = validation.predict(kept)["retrained"]
             times = _milliseconds(clock.seconds, kept, bags, images)
             pictures = {
                 "selections": figures.draw_selections(_examples(images, bags)),
                 "agreement": figures.draw_agreement(study),
-                "residuals": figures.draw_residuals(scores, images.kinds),
+                "residuals": figures.draw_residuals([solved.scores for solved in solutions], images.kinds),
                 "convergence": figures.draw_convergence(solutions, _TOL),
                 "times": figures.draw_times(times),
             }
@@ -179,6 +177,7 @@ def run_study(out, paths, longest_side, n_jobs, progress, design=None):
         "labels": record.mean_labels(images),
         "study": study,
         "pipeline": record.describe_pipeline(pipeline, predicted, expected, images),
+        "outliers": record.share_of_outliers(selector.outliers_, bags, images.kinds),
         "solver": record.describe_solutions(solutions, _TOL),
         "milliseconds_per_image": times,
         "seconds": clock.seconds,

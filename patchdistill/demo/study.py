@@ -1,4 +1,4 @@
-"""The comparison: a quality model on all patches, on kept ones, and on random ones."""
+"""The comparison: a quality model on all patches, on those of each selection, and on random ones."""
 
 import time
 
@@ -13,7 +13,7 @@ from patchdistill.baselines import RandomPatchSelector
 from patchdistill.demo.agreement import MEASURES, Agreement, summary
 from patchdistill.embedding import PatchStatistics
 from patchdistill.models import BagPooling
-from patchdistill.ranking import n_keep, rank
+from patchdistill.ranking import n_keep
 from patchdistill.selector import ResidualPatchSelector
 
 RATES = (0.03, 0.05, 0.10, 0.25, 0.45)
@@ -23,6 +23,11 @@ N_FOLDS = 5
 
 # Natural-scene statistics are descriptors of mixed units: each is standardized over the patches of the image.
 SELECTION = {"normalize": "columns"}
+
+# "cover": the selection as it comes, patches that represent the others, with their weights. "low", "high": without
+# coverage, the patches at one end of the residuals.
+_RESIDUAL_SELECTORS = {"cover": {}, "low": {"coverage": None}, "high": {"coverage": None, "keep": "high"}}
+SELECTORS = (*_RESIDUAL_SELECTORS, "random")
 
 # "retrained": the model learns from kept patches and is given kept patches. "fixed": it learns from all patches, as a
 # model that somebody already has, and is given kept ones.
@@ -51,9 +56,13 @@ def folds(scenes):
     return GroupKFold(n_splits=min(N_FOLDS, len(np.unique(scenes))))
 
 
-def keep_patches(bags, rankings, rate):
-    """Keep the first patches of each image's ranking, in their original order."""
-    return bags.take([np.sort(ranking[: n_keep(len(ranking), rate)]) for ranking in rankings])
+def make_selectors(rate, n_seeds, memory=None):
+    """Selectors to compare at a rate, by name; a list of them, because random selection has one for each seed."""
+    selectors = {
+        name: [ResidualPatchSelector(rate=rate, memory=memory, **SELECTION, **options)]
+        for name, options in _RESIDUAL_SELECTORS.items()
+    }
+    return {**selectors, "random": [RandomPatchSelector(rate, random_state=seed) for seed in range(n_seeds)]}
 
 
 class CrossValidation:
@@ -83,9 +92,9 @@ class CrossValidation:
         ]
         self.on_all = self._fixed(pooled)
 
-    def predict(self, rankings, rate):
-        """Predictions with the first patches of each ranking, by mode."""
-        pooled = BagPooling().fit_transform(keep_patches(self.bags, rankings, rate))
+    def predict(self, kept):
+        """Predictions from what a selector kept of the images, by mode."""
+        pooled = BagPooling().fit_transform(kept)
         retrained = cross_val_predict(quality_model(), pooled, self.labels, groups=self.scenes, cv=folds(self.scenes))
         return {"retrained": retrained, "fixed": self._fixed(pooled)}
 
@@ -96,26 +105,27 @@ class CrossValidation:
         return predictions
 
 
-def compare(validation, scores, *, rates=RATES, n_seeds=N_SEEDS, track=lambda work, total: work):
+def compare(validation, *, rates=RATES, n_seeds=N_SEEDS, memory=None, track=lambda work, total: work):
     """Run all selections at all rates in both modes.
 
     Parameters
     ----------
     validation : CrossValidation
         Gives predictions.
-    scores : list of ndarray of shape (n_patches_i,)
-        Residual scores of each image's patches.
     rates : sequence of float, default=(0.03, 0.05, 0.10, 0.25, 0.45)
         Shares to keep.
     n_seeds : int, default=10
         Number of random selections.
+    memory : str or joblib.Memory, default=None
+        Where each image's solution is cached, so that it is solved once for all rates and selectors.
     track : callable
         ``track(work, total)`` gives the items of the work, to show progress.
 
     Returns
     -------
     dict
-        ``"all"``: correlations with all patches. ``"rows"``: one per mode, rate and selector, in this order.
+        ``"all"``: correlations with all patches. ``"rows"``: one per mode, rate and selector, in this order; selectors
+        are ``"cover"``, the default selection, ``"low"`` and ``"high"``, one end of the residuals, and ``"random"``.
         Correlations, and their differences to those with all patches and to the mean of the random selections, have
         ``value``, ``low`` and ``high``, a 95 % interval over scenes. Those of ``random`` are means over seeds and have
         ``sd``, the standard deviation over seeds. ``change`` is the root mean square difference to what the same
@@ -124,12 +134,15 @@ def compare(validation, scores, *, rates=RATES, n_seeds=N_SEEDS, track=lambda wo
     bags, labels = validation.bags, validation.labels
     agreement = Agreement(labels, validation.scenes)
     on_all = agreement(validation.on_all)
-    rankings = [(end, [rank(image, end) for image in scores]) for end in ("low", "high")]
-    rankings += [("random", RandomPatchSelector(random_state=seed).fit(bags).ranking_) for seed in range(n_seeds)]
-    work = [(rate, name, ranking) for rate in rates for name, ranking in rankings]
+    work = [
+        (rate, name, selector)
+        for rate in rates
+        for name, selectors in make_selectors(rate, n_seeds, memory).items()
+        for selector in selectors
+    ]
     runs = {}
-    for rate, name, ranking in track(work, len(work)):
-        for mode, predictions in validation.predict(ranking, rate).items():
+    for rate, name, selector in track(work, len(work)):
+        for mode, predictions in validation.predict(selector.fit_transform(bags)).items():
             change = np.sqrt(np.mean((predictions - validation.on_all) ** 2)) / labels.std()
             runs.setdefault((mode, rate, name), []).append({**agreement(predictions), "change": change})
     n_patches = int(bags.n_patches.max())
@@ -137,7 +150,7 @@ def compare(validation, scores, *, rates=RATES, n_seeds=N_SEEDS, track=lambda wo
     for mode in MODES:
         for rate in rates:
             random = {key: _mean(runs[mode, rate, "random"], key) for key in MEASURES}
-            for name in ("low", "high", "random"):
+            for name in SELECTORS:
                 row = {"mode": mode, "rate": rate, "n_kept": n_keep(n_patches, rate), "selector": name}
                 row.update(_row(runs[mode, rate, name], on_all, random if name != "random" else None))
                 row["change"] = None if mode == "retrained" else float(_mean(runs[mode, rate, name], "change"))

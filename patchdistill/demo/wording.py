@@ -2,6 +2,13 @@
 
 from patchdistill.demo.study import DEFAULT_RATE
 
+NAMES = {
+    "cover": "default selection",
+    "low": "lowest residuals",
+    "high": "highest residuals",
+    "random": "random",
+}
+
 
 def number(value, digits=3, sign=False):
     """Write a number, or that there is none."""
@@ -57,12 +64,12 @@ def headline(study, rate=DEFAULT_RATE):
     str
         The sentence. A side is named better only if the 95 % interval of the difference leaves out zero.
     """
-    retrained, fixed = (_comparisons(find_row(study, mode, "low", rate)) for mode in ("retrained", "fixed"))
+    retrained, fixed = (_comparisons(find_row(study, mode, "cover", rate)) for mode in ("retrained", "fixed"))
     if retrained == fixed:
         outcome = f"{retrained}, both with a model retrained on them and with one trained on all patches"
     else:
         outcome = f"{retrained}, with a model retrained on them; {fixed}, with a model trained on all patches"
-    return f"Predicting quality from the {rate:.0%} of patches with the lowest residual: {outcome}."
+    return f"Predicting quality from the {rate:.0%} of patches that the default selection keeps: {outcome}."
 
 
 def _comparisons(row):
@@ -74,7 +81,7 @@ def _comparisons(row):
 
 
 def findings(study, rate=DEFAULT_RATE):
-    """Give the figures behind the headline, and what the other rates and the other end say.
+    """Give the figures behind the headline, and what the other rates and selections say.
 
     Parameters
     ----------
@@ -90,25 +97,40 @@ def findings(study, rate=DEFAULT_RATE):
     """
     sentences = [f"All patches: SRCC {interval(study['all']['srcc'])}, PLCC {interval(study['all']['plcc'])}."]
     for mode in ("retrained", "fixed"):
-        low, high, random = (find_row(study, mode, name, rate) for name in ("low", "high", "random"))
+        rows = {name: find_row(study, mode, name, rate) for name in NAMES}
+        values = ", ".join(f"{name} {_srcc(rows[key])}" for key, name in NAMES.items())
         sentences.append(
-            f"{mode.capitalize()}, {rate:.0%} kept: lowest residual SRCC {number(low['srcc']['value'])}, random "
-            f"{number(random['srcc']['value'])} ± {_sd(random)}, highest residual {number(high['srcc']['value'])}. "
-            f"Lowest minus all patches: {interval(low['srcc_minus_all'], sign=True)}; "
-            f"lowest minus random: {interval(low['srcc_minus_random'], sign=True)}."
+            f"{mode.capitalize()}, {rate:.0%} kept, SRCC: {values}. "
+            f"Default selection minus all patches: {interval(rows['cover']['srcc_minus_all'], sign=True)}; "
+            f"minus random: {interval(rows['cover']['srcc_minus_random'], sign=True)}."
         )
     for mode in ("retrained", "fixed"):
-        sentences.extend(_over_rates(study, mode, name) for name in ("low", "high"))
-    return sentences
+        sentences.extend(_over_rates(study, mode, name) for name in NAMES if name != "random")
+    return [*sentences, _changes(study)]
 
 
-def _sd(row):
-    return number(row["srcc"]["sd"]) if row["srcc"]["sd"] is not None else "unknown"
+def _srcc(row):
+    text = number(row["srcc"]["value"])
+    if "sd" not in row["srcc"]:
+        return text
+    return f"{text} ± {'unknown' if row['srcc']['sd'] is None else number(row['srcc']['sd'])}"
 
 
 def _over_rates(study, mode, name):
     rows = [row for row in study["rows"] if row["mode"] == mode and row["selector"] == name]
     rates = {side: [f"{r['rate']:.0%}" for r in rows if verdict(r["srcc_minus_random"]) == side] for side in _SIDES}
     outcomes = "; ".join(f"{words} random at {', '.join(rates[side])}" for side, words in _SIDES.items() if rates[side])
-    end = {"low": "lowest", "high": "highest"}[name]
-    return f"{mode.capitalize()}, {end} residual, SRCC over all rates: {outcomes}."
+    return f"{mode.capitalize()}, {NAMES[name]}, SRCC over all rates: {outcomes}."
+
+
+def _changes(study):
+    rows = [row for row in study["rows"] if row["mode"] == "fixed" and row["selector"] == "cover"]
+    changes = "; ".join(
+        f"{number(row['change'])} and {number(find_row(study, 'fixed', 'random', row['rate'])['change'])} "
+        f"at {row['rate']:.0%}"
+        for row in rows
+    )
+    return (
+        "Fixed, how far the predictions move from those with all patches (root mean square, in standard deviations of "
+        f"the labels), with the default selection and with random patches: {changes}."
+    )

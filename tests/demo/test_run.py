@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_sample_images
 
+from patchdistill.bags import PatchBags
 from patchdistill.demo import run_demo
+from patchdistill.demo.record import share_of_outliers
 from patchdistill.demo.run import Design, run_study
-from patchdistill.demo.study import MODES
-from patchdistill.demo.wording import findings, headline, number
+from patchdistill.demo.study import MODES, SELECTORS
+from patchdistill.demo.wording import NAMES, findings, headline, number
 
 pytest.importorskip("skimage")
 pytest.importorskip("matplotlib")
@@ -64,11 +66,12 @@ def test_numbers_of_the_page_are_those_of_the_results(page, results):
     assert all(sentence in page for sentence in findings(study))
     cells = iter(re.findall(r"<tr.*?</tr>", page.split("How well quality")[1].split("</table>")[0])[2:])
     for row, line in zip(study["rows"], cells, strict=True):
-        assert {"low": "lowest", "high": "highest", "random": "random"}[row["selector"]] in line
+        assert f">{NAMES[row['selector']]}<" in line
         for figure in (row["srcc"], row["plcc"]):
             assert f">{number(figure['value'])}" in line
         assert number(row["srcc_minus_all"]["value"], sign=True) in line
     assert f"SRCC {number(results['pipeline']['srcc'])}" in page
+    assert f"clean {number(100 * results['outliers']['clean'], digits=1)} %, JPEG " in page
     for label in results["labels"]["blur"].values():
         assert number(label) in page
 
@@ -76,7 +79,7 @@ def test_numbers_of_the_page_are_those_of_the_results(page, results):
 def test_rows_are_complete(results):
     rows = results["study"]["rows"]
     assert [(r["mode"], r["rate"], r["selector"]) for r in rows] == [
-        (mode, rate, name) for mode in MODES for rate in DESIGN.rates for name in ("low", "high", "random")
+        (mode, rate, name) for mode in MODES for rate in DESIGN.rates for name in SELECTORS
     ]
     assert results["setup"]["n_images"] == 3 * (1 + 4 * 3)
     assert results["solver"]["n_converged"] == 39 and results["solver"]["largest_gap"] <= 1e-3
@@ -85,10 +88,17 @@ def test_rows_are_complete(results):
 def test_literal_pipeline_says_what_the_study_says(results):
     assert results["pipeline"]["largest_difference"] < 1e-9
     (row,) = (
-        r for r in results["study"]["rows"] if (r["mode"], r["rate"], r["selector"]) == ("retrained", 0.45, "low")
+        r for r in results["study"]["rows"] if (r["mode"], r["rate"], r["selector"]) == ("retrained", 0.45, "cover")
     )
     assert results["pipeline"]["srcc"] == pytest.approx(row["srcc"]["value"])
     assert "PatchStatistics(n_patches=36" in results["pipeline"]["code"]
+
+
+def test_share_of_outliers_is_counted_over_patches_not_images():
+    bags = PatchBags.from_list([np.zeros((n, 2)) for n in (10, 30, 5)])
+    outliers = [np.array([3]), np.array([1, 4, 6]), np.array([], dtype=int)]
+    shares = share_of_outliers(outliers, bags, np.array(["clean", "clean", "blur"]))
+    assert shares == {"clean": 0.1, "blur": 0.0}
 
 
 def test_more_random_patches_change_a_fixed_model_less(results):
@@ -100,7 +110,7 @@ def test_again_gives_the_same_numbers_and_progress_is_told(scenes, tmp_path, cap
     first, again = (
         json.loads((run(tmp_path, scenes, SMALL, told).parent / "results.json").read_text()) for told in (True, False)
     )
-    for key in ("labels", "study", "pipeline", "solver"):
+    for key in ("labels", "study", "pipeline", "outliers", "solver"):
         assert again[key] == first[key]
     captured = capsys.readouterr()
     assert captured.out == ""

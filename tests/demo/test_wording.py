@@ -1,6 +1,7 @@
 import pytest
 
-from patchdistill.demo.wording import findings, headline, interval, number, verdict
+from patchdistill.demo.study import SELECTORS
+from patchdistill.demo.wording import NAMES, findings, headline, interval, number, verdict
 
 
 def figure(value, low, high):
@@ -8,13 +9,16 @@ def figure(value, low, high):
 
 
 def study(**to_random):
-    """A study with one rate; for each mode, the difference of the lowest residual to random."""
+    """A study with one rate; for each mode, the difference of the default selection to random."""
     rows = []
     for mode in ("retrained", "fixed"):
-        for name in ("low", "high", "random"):
-            row = {"mode": mode, "rate": 0.45, "selector": name, "srcc": {**figure(0.9, 0.8, 0.95), "sd": 0.01}}
+        for k, name in enumerate(SELECTORS):
+            row = {"mode": mode, "rate": 0.45, "selector": name, "srcc": figure(0.9 - k / 100, 0.8, 0.95)}
+            row["change"] = 0.1 + k / 10
             row["srcc_minus_all"] = figure(0.0, -0.1, 0.1)
-            row["srcc_minus_random"] = to_random[mode] if name == "low" else figure(0.0, -0.1, 0.1)
+            row["srcc_minus_random"] = to_random[mode] if name == "cover" else figure(0.0, -0.1, 0.1)
+            if name == "random":
+                row["srcc"]["sd"] = to_random.get("sd", 0.01)
             rows.append(row)
     return {"all": {"srcc": figure(0.9, 0.8, 0.95), "plcc": figure(0.9, 0.8, 0.95)}, "rows": rows}
 
@@ -38,6 +42,19 @@ def test_headline_joins_what_is_equal():
     text = headline(study(retrained=SAME, fixed=SAME))
     assert text.count("no clear difference from all patches or from as many random ones") == 1
     assert "better" not in text and "worse" not in text
+
+
+def test_findings_give_every_selection_its_own_figures():
+    sentences = findings(study(retrained=SAME, fixed=WORSE))
+    assert (
+        "default selection 0.900, lowest residuals 0.890, highest residuals 0.880, random 0.870 ± 0.010" in sentences[1]
+    )
+    assert "minus random: −0.020 (−0.030 to −0.010)" in sentences[2]
+    assert "Retrained, default selection, SRCC over all rates: no clear difference from random at 45%." in sentences
+    assert "Fixed, default selection, SRCC over all rates: worse than random at 45%." in sentences
+    assert "with the default selection and with random patches: 0.100 and 0.400 at 45%." in sentences[-1]
+    assert sum("over all rates" in sentence for sentence in sentences) == 2 * (len(NAMES) - 1)
+    assert "random 0.870 ± unknown" in findings(study(retrained=SAME, fixed=SAME, sd=None))[1]
 
 
 def test_constant_predictions_are_told():

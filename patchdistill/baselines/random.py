@@ -1,12 +1,13 @@
-"""Selectors to compare with, behind the same estimator API."""
+"""Baseline that keeps patches drawn at random."""
 
-import numpy as np
 from sklearn.utils import check_random_state
 
-from patchdistill.selector import BasePatchSelector
+from patchdistill.base import BasePatchSelector
+from patchdistill.baselines._base import SeededMixin
+from patchdistill.ranking import Choice, n_keep
 
 
-class RandomPatchSelector(BasePatchSelector):
+class RandomPatchSelector(SeededMixin, BasePatchSelector):
     """Keep patches drawn at random: the baseline that every claim has to be compared with, over many seeds.
 
     Parameters
@@ -22,6 +23,8 @@ class RandomPatchSelector(BasePatchSelector):
         Kept patches of each image seen in fit, ascending.
     support_ : list of ndarray of bool, shape (n_patches_i,)
         The same as masks.
+    weights_ : list of ndarray of shape (n_kept_i,)
+        Equal.
     ranking_ : list of ndarray of int, shape (n_patches_i,)
         All patches, the first to keep first.
     n_features_in_ : int
@@ -46,11 +49,6 @@ class RandomPatchSelector(BasePatchSelector):
         self.rate = rate
         self.random_state = random_state
 
-    def _rank_images(self, bags):
+    def _choose(self, bags):
         rng = check_random_state(self.random_state)
-        return [rng.permutation(n) for n in bags.n_patches.tolist()], {}
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.non_deterministic = self.random_state is None or isinstance(self.random_state, np.random.RandomState)
-        return tags
+        return [Choice(rng.permutation(n), n_keep(n, self.rate)) for n in bags.n_patches.tolist()], {}

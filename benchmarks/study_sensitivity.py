@@ -1,0 +1,155 @@
+"""How much the parameters of the selection matter: one at a time, and all together in an analysis of variance.
+
+Panoramas, PatchStatistics, label ws_ssim, mean and standard deviation of the patches into an SVR, as in
+study_downstream.py; "retrained", "fixed", "change" and the two halves of the scenes are explained there.
+"""
+
+import itertools
+from functools import cache, partial
+
+import numpy as np
+from _anova import anova
+from _common import arguments, write_results
+from _downstream_data import load_panoramas
+from _evaluation import Experiment, Judge
+from _resume import CACHE, Pieces
+from scipy.stats import spearmanr
+from study_downstream import ALL, NORMALIZE, halves, rounded, weight_matrix
+from threadpoolctl import threadpool_limits
+
+from patchdistill import ResidualPatchSelector
+from patchdistill.demo.agreement import summary
+
+FEATURE, LABEL, MODEL = "PatchStatistics", "ws_ssim", "svr"
+SELECTIONS = {
+    "representatives": {},
+    "lowest residual": {"coverage": None},
+    "highest residual": {"coverage": None, "keep": "high"},
+}
+RATES = (0.1, 0.45)
+SWEEPS = {
+    "h": (2, 5, 10, 20, 40),
+    "metric": ("euclidean", "manhattan", "mahalanobis", "cosine"),
+    "alpha": (0.03, 0.1, 0.3),
+    "beta": (0.1, 0.3, 1.0, np.inf),
+    "bandwidth": (0.25, 1.0, 4.0, 16.0),
+    "outlier_threshold": (2.0, 3.5, 6.0, np.inf),
+}
+FACTORS = {
+    "h": (5, 20),
+    "metric": ("euclidean", "manhattan"),
+    "alpha": (0.03, 0.3),
+    "beta": (0.1, 1.0),
+    "bandwidth": (1.0, 16.0),
+}
+FACTOR_RATE, FACTOR_LEVELS = 0.1, (0, 2, 4)
+
+
+def predictions_of(experiment, bags, parameters, rate):
+    """Predictions of the SVR in both modes, as JSON can hold them."""
+    selector = ResidualPatchSelector(normalize=NORMALIZE[FEATURE], rate=rate, **parameters)
+    found = experiment().predict(weight_matrix(selector, bags), models=(MODEL,))
+    return {mode: values.round(6).tolist() for (_, mode), values in found.items()}
+
+
+def predictions_of_all(experiment, bags):
+    """The same with all patches."""
+    everything = np.full((len(bags), bags.n_patches[0]), 1 / bags.n_patches[0])
+    found = experiment().predict(everything, models=(MODEL,))
+    return {mode: values.round(6).tolist() for (_, mode), values in found.items()}
+
+
+def one_at_a_time(data, folder, smoke):
+    """Every value of every parameter, the others at their defaults."""
+    bags, labels = data.features[FEATURE], data.labels[LABEL]
+    experiment = lazy_experiment(data)
+    sweeps = {"h": (5, 10)} if smoke else SWEEPS
+    names = ("representatives", "lowest residual")
+    cases = [(p, v, s, r) for p, values in sweeps.items() for v in values for s in names for r in RATES]
+    work = {ALL: partial(predictions_of_all, experiment, bags)}
+    for parameter, value, selection, rate in cases:
+        parameters = {**SELECTIONS[selection], parameter: value}
+        work[f"{parameter}={value} {selection} {rate}"] = partial(predictions_of, experiment, bags, parameters, rate)
+    found = Pieces("sensitivity", settings(data), folder).compute(work)
+    y = (labels - labels.mean()) / labels.std()
+    rows = []
+    for (part, chosen), mode in itertools.product(halves(data.scenes).items(), ("retrained", "fixed")):
+        judge = Judge(y, np.array(found[ALL][mode]), data.scenes, chosen)
+        for parameter, value, selection, rate in cases:
+            judged = judge(np.array(found[f"{parameter}={value} {selection} {rate}"][mode]))
+            row = {"scenes": part, "mode": mode, "parameter": parameter, "value": str(value), "selection": selection}
+            row |= {"rate": rate, "srcc_sd": float(np.std(judged["srcc"][1:]))}
+            rows.append(rounded(row | {key: summary(judged[key]) for key in ("srcc", "change")}))
+    return rows
+
+
+def all_together(data, folder, smoke):
+    """Main effects of all parameters and of the kind of selection on the SRCC within a scene, scenes as blocks."""
+    of_levels = np.flatnonzero(np.isin(data.levels, FACTOR_LEVELS))
+    bags, labels, scenes = data.features[FEATURE][of_levels], data.labels[LABEL][of_levels], data.scenes[of_levels]
+    experiment = lazy_experiment(data, of_levels)
+    factors = {"h": (5, 20)} if smoke else FACTORS
+    settings_of = [dict(zip(factors, values, strict=True)) for values in itertools.product(*factors.values())]
+    cases = list(itertools.product(settings_of, SELECTIONS))
+    work = {
+        f"{case} {selection}": partial(predictions_of, experiment, bags, {**SELECTIONS[selection], **case}, FACTOR_RATE)
+        for case, selection in cases
+    }
+    found = Pieces("factors", settings(data), folder).compute(work)
+    tables = {}
+    for mode in ("retrained", "fixed"):
+        for kinds in (tuple(SELECTIONS), ("representatives",), ("lowest residual",)):
+            levels = {name: [] for name in (*factors, "selection", "scene")}
+            values = []
+            for (case, selection), scene in itertools.product(cases, np.unique(scenes)):
+                if selection not in kinds:
+                    continue
+                of_scene = np.flatnonzero(scenes == scene)
+                predicted = np.array(found[f"{case} {selection}"][mode])[of_scene]
+                values.append(spearmanr(predicted, labels[of_scene])[0])
+                for name, level in {**case, "selection": selection, "scene": scene}.items():
+                    levels[name].append(level)
+            if len(kinds) == 1:
+                del levels["selection"]
+            table = anova(levels, values)
+            table["scene"].pop("means")
+            tables[f"{mode}, {kinds[0] if len(kinds) == 1 else 'all selections'}"] = table
+    return {"rate": FACTOR_RATE, "levels": FACTOR_LEVELS, "n_images": len(labels), "tables": rounded(tables)}
+
+
+def lazy_experiment(data, images=slice(None)):
+    """The experiment, made when the first piece asks for it."""
+
+    @cache
+    def experiment():
+        bags = data.features[FEATURE][images] if not isinstance(images, slice) else data.features[FEATURE]
+        values = np.asarray(bags.values).reshape(len(bags), -1, bags.values.shape[-1])
+        return Experiment(values, data.labels[LABEL][images], data.scenes[images])
+
+    return experiment
+
+
+def settings(data):
+    """What decides the results besides the names of the pieces."""
+    return {
+        "ids": data.features[FEATURE].ids.tolist(),
+        "labels": data.labels[LABEL].round(6).tolist(),
+        "defaults": repr(ResidualPatchSelector()),
+    }
+
+
+def main():
+    options = arguments(__doc__).parse_args()
+    folder = options.out.parent if options.smoke and options.out else CACHE
+    data = load_panoramas(folder, smoke=options.smoke)
+    with threadpool_limits(1):
+        results = {"one_at_a_time": one_at_a_time(data, folder, options.smoke)}
+        results["all_together"] = all_together(data, folder, options.smoke)
+    for name, table in results["all_together"]["tables"].items():
+        for factor, row in table.items():
+            print(name, factor, f"p={row['p']:.2g}", f"eta^2={row['eta_squared']:.4f}", sep="  ")
+    write_results("study_sensitivity", results, options.out)
+
+
+if __name__ == "__main__":
+    main()

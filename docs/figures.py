@@ -1,0 +1,101 @@
+"""Figures of the page "What selection buys, and when", from the files that the studies wrote."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt  # noqa: E402
+from study_tables import study_table  # noqa: E402
+from tables import _load  # noqa: E402
+
+# Told apart without color too: each has its own marker and line.
+STYLES = {
+    "default selection": {"color": "#0072b2", "marker": "o", "linestyle": "-"},
+    "lowest residual": {"color": "#d55e00", "marker": "v", "linestyle": "--"},
+    "highest residual": {"color": "#882255", "marker": "^", "linestyle": ":"},
+    "k-medoids": {"color": "#009e73", "marker": "s", "linestyle": "-."},
+    "kernel herding": {"color": "#cc79a7", "marker": "D", "linestyle": (0, (3, 1, 1, 1))},
+}
+
+
+def write_figures(folder):
+    """Write all figures as SVG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # The same bytes for the same figures.
+    with plt.rc_context({"svg.hashsalt": "patchdistill", "font.size": 9, "svg.fonttype": "path"}):
+        for name, draw in FIGURES.items():
+            figure = draw()
+            figure.savefig(folder / f"{name}.svg", metadata={"Date": None}, bbox_inches="tight")
+            plt.close(figure)
+
+
+def rate_curves():
+    """SRCC and change against the share kept, fixed and retrained, on the scenes that were to confirm."""
+    table = study_table("panoramas", "PatchStatistics", "ws_ssim", "confirmed on")
+    rows = [row for row in table["rows"] if row["model"] == "svr"]
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
+    panels = (
+        ("fixed", "change", "fixed: change of the predictions"),
+        ("fixed", "srcc", "fixed: SRCC"),
+        ("retrained", "srcc", "retrained: SRCC"),
+    )
+    for ax, (mode, key, title) in zip(axes, panels, strict=True):
+        of_mode = [row for row in rows if row["mode"] == mode]
+        curve(ax, of_mode, key)
+        if key == "srcc":
+            whole = next(row for row in of_mode if row["selector"] == "all patches")
+            ax.axhline(whole["srcc"]["value"], color="black", linewidth=0.8, label="all patches")
+        else:
+            ax.set_yscale("log")
+            ax.set_ylabel("standard deviations of the labels")
+        ax.set_xscale("log")
+        ax.set_xticks([0.01, 0.02, 0.05, 0.1, 0.25, 0.45], ["1 %", "2 %", "5 %", "10 %", "25 %", "45 %"])
+        ax.minorticks_off()
+        ax.set_xlabel("patches kept")
+        ax.set_title(title)
+        ax.grid(alpha=0.3)
+    axes[1].legend(fontsize=7)
+    return figure
+
+
+def curve(ax, rows, key):
+    """One line per selector; random selection with a band of one standard deviation over seeds, where that is known."""
+    random = [row for row in rows if row["selector"] == "random"]
+    x, y = [row["rate"] for row in random], [row[key]["value"] for row in random]
+    ax.plot(x, y, color="0.4", marker=".", label="random")
+    if key == "srcc":
+        sd = [row["srcc_sd"] for row in random]
+        ax.fill_between(
+            x, [a - b for a, b in zip(y, sd, strict=True)], [a + b for a, b in zip(y, sd, strict=True)], color="0.85"
+        )
+    for name, style in STYLES.items():
+        of_selector = [row for row in rows if row["selector"] == name]
+        values = [row[key]["value"] for row in of_selector]
+        ax.plot([row["rate"] for row in of_selector], values, label=name, markersize=4, linewidth=1.2, **style)
+
+
+def sensitivity():
+    """SRCC of the retrained and the fixed model against every parameter, one at a time, with one standard deviation."""
+    rows = _load("study_sensitivity")["one_at_a_time"]
+    rows = [row for row in rows if row["scenes"] == "chosen on" and row["rate"] == 0.1]
+    parameters = list(dict.fromkeys(row["parameter"] for row in rows))
+    figure, axes = plt.subplots(
+        2, len(parameters), figsize=(2.1 * len(parameters), 4.8), sharey="row", layout="constrained"
+    )
+    lines = {"representatives": STYLES["default selection"], "lowest residual": STYLES["lowest residual"]}
+    for of_mode, mode in zip(axes, ("fixed", "retrained"), strict=True):
+        for ax, parameter in zip(of_mode, parameters, strict=True):
+            for shift, (selection, style) in zip((-0.06, 0.06), lines.items(), strict=True):
+                found = [r for r in rows if (r["mode"], r["parameter"], r["selection"]) == (mode, parameter, selection)]
+                x = [k + shift for k in range(len(found))]
+                y, sd = [row["srcc"]["value"] for row in found], [row["srcc_sd"] for row in found]
+                ax.errorbar(x, y, yerr=sd, label=selection, markersize=4, linewidth=1, capsize=2, **style)
+            ax.set_xticks(range(len(found)), [row["value"] for row in found], rotation=45, fontsize=7)
+            ax.set_title(parameter if mode == "fixed" else "")
+            ax.grid(alpha=0.3)
+        of_mode[0].set_ylabel(f"SRCC, {mode}, 10 % kept")
+    axes[0][0].legend(fontsize=7)
+    return figure
+
+
+FIGURES = {"rate_curves": rate_curves, "sensitivity": sensitivity}

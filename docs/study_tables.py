@@ -1,0 +1,103 @@
+"""Tables of the page "What selection buys, and when", from the files that the studies wrote."""
+
+from tables import _interval, _load, _source, _table
+
+# The table on planted bags: key, header, and whether higher is better.
+PLANTED = (
+    ("copies_dropped", "Copies dropped"),
+    ("originals_present", "Originals present"),
+    ("outliers_dropped", "Outliers dropped"),
+    ("coverage", "Coverage"),
+    ("cov_error_unweighted", "Covariance error"),
+    ("cov_error", "... with weights"),
+    ("same_permuted", "Permuted"),
+    ("same_scaled", "Scaled"),
+    ("same_other_seed", "Other seed"),
+)
+
+
+def planted(encoder):
+    """Selectors on planted bags."""
+    results = _load("bench_selection_quality")
+    rows = []
+    for name, row in results["tables"][encoder]["all"].items():
+        label = f"**{name}**" if name == "default selection" else name.replace("_", " ")
+        rows.append([label, *(f"{row[key]:.2f}" for key, _ in PLANTED), f"{row['ms']:.1f}"])
+    missing = ", ".join(results["missing"]) or "none"
+    text = f"{len(results['pictures'])} pictures, {results['bags_per_picture']} bags each; packages: "
+    text += f"{', '.join(results['peers'])}; missing: {missing}.\n\n"
+    text += _table(["Selector", *(header for _, header in PLANTED), "ms"], rows)
+    return text + _source("bench_selection_quality", results)
+
+
+def planted_halves():
+    """Compare the default selection with the bar, on the pictures that were chosen on and on the others."""
+    tables = _load("bench_selection_quality")["tables"]
+    rows = []
+    for encoder, of_half in tables.items():
+        for half in ("chosen on", "confirmed on"):
+            for name in ("default selection", "trim, then k-medoids"):
+                row = of_half[half][name]
+                rows.append([encoder, half, name, *(f"{row[key]:.3f}" for key, _ in PLANTED[:5])])
+    return _table(["Features", "Pictures", "Selector", *(header for _, header in PLANTED[:5])], rows)
+
+
+def study_table(data, features, label, scenes):
+    """Rows of one table of the downstream study."""
+    tables = _load("study_downstream")[data]["tables"]
+    return next(t for t in tables if (t["features"], t["label"], t["scenes"]) == (features, label, scenes))
+
+
+def downstream(data, features, label, scenes, model="svr", mode="fixed", selectors=None):
+    """One model in one mode: selectors at every rate."""
+    table = study_table(data, features, label, scenes)
+    of_model = [row for row in table["rows"] if (row["model"], row["mode"]) == (model, mode)]
+    all_patches = next(row for row in of_model if row["selector"] == "all patches")
+    rows = []
+    for row in of_model:
+        if row["selector"] == "all patches" or (selectors and row["selector"] not in selectors):
+            continue
+        srcc = f"{row['srcc']['value']:.3f}" if row["srcc"]["value"] is not None else "constant"
+        cells = [f"{row['rate']:.0%}", row["selector"], srcc + (f" ± {row['srcc_sd']:.3f}" if "srcc_sd" in row else "")]
+        for key in ("srcc_minus_random", "srcc_minus_all"):
+            cells.append(_interval(row[key]) if key in row and row[key]["value"] is not None else "")
+        if mode == "fixed":
+            cells.append(f"{row['change']['value']:.3f}")
+            ratio = row.get("change_over_random")
+            cells.append(f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})" if ratio else "")
+        rows.append(cells)
+    header = ["Kept", "Selector", "SRCC", "Minus random", "Minus all patches"]
+    header += ["Change", "Change over random's"] if mode == "fixed" else []
+    whole = all_patches["srcc"]
+    text = f"{table['n_scenes']} scenes; all patches: SRCC {whole['value']:.3f} "
+    return text + f"({whole['low']:.3f} to {whole['high']:.3f}).\n\n" + _table(header, rows)
+
+
+def factors():
+    """Analysis of variance."""
+    results = _load("study_sensitivity")
+    rows = []
+    for name, table in results["all_together"]["tables"].items():
+        for factor, row in table.items():
+            if factor != "scene":
+                means = ", ".join(f"{level}: {mean:.3f}" for level, mean in row["means"].items())
+                p = f"{row['p']:.2g}" if row["p"] >= 1e-4 else "< 0.0001"
+                rows.append([name, factor, p, f"{row['eta_squared']:.4f}", means])
+    header = ["Model and selections", "Factor", "p", "Partial η²", "Mean SRCC within a scene, by level"]
+    return _table(header, rows) + _source("study_sensitivity", results)
+
+
+SHOWN = ("random", "default selection", "lowest residual", "highest residual", "kernel herding", "k-medoids")
+STUDY_TABLES = {
+    "planted_filters": lambda: planted("random filters"),
+    "planted_statistics": lambda: planted("PatchStatistics"),
+    "planted_halves": planted_halves,
+    "fixed": lambda: downstream("panoramas", "PatchStatistics", "ws_ssim", "confirmed on", selectors=SHOWN),
+    "retrained": lambda: downstream(
+        "panoramas", "PatchStatistics", "ws_ssim", "confirmed on", mode="retrained", selectors=SHOWN
+    ),
+    "fixed_network": lambda: downstream("panoramas", "RandomCNN", "ws_ssim", "confirmed on", selectors=SHOWN),
+    "livec_fixed": lambda: downstream("livec", "PatchStatistics", "mos", "all", selectors=SHOWN),
+    "livec_retrained": lambda: downstream("livec", "PatchStatistics", "mos", "all", mode="retrained", selectors=SHOWN),
+    "factors": factors,
+}

@@ -1,0 +1,137 @@
+"""How well each patch of one image is explained by the others' structure: embeddings in, relative residuals out."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from patchdistill._threads import single_blas_thread
+from patchdistill.forms import check_features
+from patchdistill.normalization import normalize_embeddings
+from patchdistill.problem import ResidualProblem, row_norms
+from patchdistill.similarity import pairwise_distances, rbf_affinity, spectral_target
+from patchdistill.solvers import Solution, run_solver
+
+
+@dataclass(frozen=True)
+class ScoredPatches:
+    """Scores of one image's patches, and what they came from.
+
+    Attributes
+    ----------
+    scores : ndarray of shape (n_patches,)
+        Relative residuals.
+    solution : Solution
+        Answer of the solver, patches in the order given.
+    target : ndarray of shape (n_patches, h)
+        Spectral target.
+    alpha, beta : float
+        Absolute penalties.
+    """
+
+    scores: np.ndarray
+    solution: Solution
+    target: np.ndarray
+    alpha: float
+    beta: float
+
+
+# The parameters a solution depends on: the key of the cache.
+SOLUTION_PARAMETERS = (
+    "h",
+    "metric",
+    "alpha",
+    "beta",
+    "bandwidth",
+    "normalize",
+    "solver",
+    "tol",
+    "max_iter",
+    "random_state",
+)
+
+
+def score_patches(E, *, h, metric, alpha, beta, bandwidth, normalize, solver, tol, max_iter, random_state):
+    """Relative residuals of the patches of one image; parameters as in :func:`patchdistill.select_patches`.
+
+    The patches are put into an order that depends on their contents alone, so that permuting them permutes the
+    scores to the last bit, and copies, which that order makes neighbours, can be given one score.
+    """
+    order, copies = content_order(E)
+    rows = normalize_embeddings(np.asarray(E)[order], normalize)
+    with single_blas_thread():
+        Z = spectral_target(rbf_affinity(pairwise_distances(rows, metric), bandwidth), h)
+        problem = _scaled_problem(rows, Z, alpha, beta)
+        solution = run_solver(problem, solver, tol, max_iter, random_state)
+    scores = relative_residuals(solution.residual_norms, row_norms(Z))
+    for k in copies:
+        scores[k] = scores[k - 1]
+    back = np.argsort(order)
+    solution = replace(solution, R=solution.R[back], residual_norms=solution.residual_norms[back])
+    return ScoredPatches(scores[back], solution, Z[back], problem.alpha, problem.beta)
+
+
+def content_order(E):
+    """Order patches by what they contain, whatever order they came in: by the first feature, equal ones by the next.
+
+    A positive scale of all features does not change the order.
+
+    Parameters
+    ----------
+    E : array-like of shape (n_patches, n_features)
+        Embeddings.
+
+    Returns
+    -------
+    order : ndarray of int, shape (n_patches,)
+        All patches; copies are neighbours and keep the order they came in.
+    copies : ndarray of int
+        Positions in `order` of patches that are copies of the one before.
+    """
+    E = np.asarray(E) + 0.0  # one zero instead of two, which differ in their bits
+    # The bits of a float, read as an integer, are in the order of the floats once those of negative ones are inverted
+    # and the others come after them; written from the highest byte down, rows compare as bytes do.
+    bits = E.view(f"u{E.itemsize}")
+    sign = bits.dtype.type(1 << (8 * E.itemsize - 1))
+    contents = [row.tobytes() for row in np.where(bits & sign, ~bits, bits | sign).astype(bits.dtype.newbyteorder(">"))]
+    order = np.array(sorted(range(len(E)), key=contents.__getitem__))
+    copies = [k for k in range(1, len(order)) if contents[order[k]] == contents[order[k - 1]]]
+    return order, np.array(copies, dtype=np.intp)
+
+
+def _scaled_problem(rows, Z, alpha, beta):
+    """Problem whose penalties are given relative to their maxima.
+
+    Rows that are all zero have no maximum of alpha (W = 0 whatever alpha is); any positive number serves.
+    """
+    beta *= ResidualProblem(rows, Z).beta_max()
+    alpha *= ResidualProblem(rows, Z, beta=beta).alpha_max() or 1.0
+    return ResidualProblem(rows, Z, alpha, beta)
+
+
+def relative_residuals(residual_norms, target_norms):
+    """Misfit of each patch relative to its target; 1 where there is nothing to explain and nothing was predicted."""
+    smallest = np.finfo(float).eps * target_norms.max(initial=0.0) or np.finfo(float).tiny
+    ratio = residual_norms / np.maximum(target_norms, smallest)
+    return np.where((target_norms < smallest) & (residual_norms < smallest), 1.0, ratio)
+
+
+def embed(patches, embedding):
+    """Embeddings of one image's patches by the user's callable, checked."""
+    E = np.asarray(embedding(patches))
+    if E.ndim != 2 or len(E) != len(patches):
+        raise ValueError(
+            f"embedding returned an array of shape {E.shape} for {len(patches)} patches; "
+            f"it must return one row of features per patch, ({len(patches)}, n_features)."
+        )
+    return check_features(E)
+
+
+def convergence_message(converged, relative_gaps, tol, max_iter):
+    """Tell of the images whose solver stopped early."""
+    late = np.flatnonzero(~np.asarray(converged))
+    worst = late[np.argmax(np.asarray(relative_gaps)[late])]
+    images = "image" if len(converged) == 1 else "images"
+    return (
+        f"{len(late)} of {len(converged)} {images} did not reach tol={tol:g} in {max_iter} iterations "
+        f"(largest gap {relative_gaps[worst]:.1e} at image {worst}); raise max_iter or tol."
+    )
