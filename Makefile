@@ -11,13 +11,15 @@ PACKAGING := setup.cfg pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test docs bench clean
+.PHONY: help demo test docs bench quality study clean
 
 help:
 	@echo "make demo   run the whole path on bundled photographs and write a report to $(OUT)/"
 	@echo "make test   check the style and run the tests"
 	@echo "make docs   build the documentation, warnings as errors"
 	@echo "make bench  run the benchmarks"
+	@echo "make quality  compare all selectors, and those of other packages, on planted copies and outliers (an hour)"
+	@echo "make study  what selection does for quality models, with real labels (two hours; needs the test data)"
 	@echo "make clean  remove the environment and everything built"
 
 # The three stamps below are files: an environment that is up to date costs nothing on the next call. The package is
@@ -53,6 +55,15 @@ docs: $(VENV)/.test
 
 bench: $(VENV)/.test
 	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+# Other packages are compared with where they install; the benchmark names those that do not.
+quality: $(VENV)/.test
+	@set -e; while read -r peer; do $(PIP_INSTALL) "$$peer" || echo "$$peer does not install here"; done < benchmarks/peers.txt
+	$(BIN)/python benchmarks/bench_selection_quality.py
+
+study: $(VENV)/.test
+	$(BIN)/python benchmarks/study_downstream.py
+	$(BIN)/python benchmarks/study_sensitivity.py
 
 clean:
 	rm -rf $(VENV) $(OUT) build docs/_build docs/generated .pytest_cache .hypothesis .ruff_cache *.egg-info

@@ -3,9 +3,11 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+from figures import write_figures
 from tables import write_tables
 
 write_tables(Path(__file__).parent / "generated" / "tables")
+write_figures(Path(__file__).parent / "generated" / "figures")
 
 project = "patchdistill"
 author = "patchdistill developers"

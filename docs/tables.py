@@ -13,8 +13,10 @@ MARKS = ("<!-- figures: written by docs/tables.py -->\n", "<!-- end of figures -
 
 def write_tables(folder):
     """Write one reStructuredText file per table."""
+    from study_tables import STUDY_TABLES  # it takes its tools from this module
+
     folder.mkdir(parents=True, exist_ok=True)
-    for name, make in TABLES.items():
+    for name, make in {**TABLES, **STUDY_TABLES}.items():
         (folder / f"{name}.rst").write_text(make(), encoding="utf-8")
 
 

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from patchdistill._compat import _check_feature_names, _check_n_features, _fit_context
-from patchdistill.forms import BagOutputMixin, check_bags, check_features, restore_form
+from patchdistill.forms import BagOutputMixin, check_bags, check_features, check_weights, restore_form
 
 
 class BasePatchSelector(BagOutputMixin, TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
@@ -146,8 +146,13 @@ def own_weights(bags, i):
     -------
     ndarray of shape (n_patches_i,), or None
         The field ``weights``, None where the images came without.
+
+    Raises
+    ------
+    ValueError
+        If these are not weights.
     """
-    return bags.field("weights", i) if "weights" in bags.fields else None
+    return check_weights(bags.field("weights", i), i) if "weights" in bags.fields else None
 
 
 def _weights(bags, choices):

@@ -113,6 +113,34 @@ def check_features(values, offsets=(0,)):
     return values
 
 
+def check_weights(weights, i):
+    """Check the weights of the patches of an image.
+
+    Parameters
+    ----------
+    weights : ndarray
+        What the field ``weights`` says of them.
+    i : int
+        Position of the image, for the error message.
+
+    Returns
+    -------
+    ndarray of shape (n_patches,)
+        The weights.
+
+    Raises
+    ------
+    ValueError
+        If they are not one number per patch, negative, not finite, or all zero.
+    """
+    if weights.ndim != 1 or not (np.isfinite(weights).all() and weights.min() >= 0 and weights.sum() > 0):
+        raise ValueError(
+            f"The weights of image {i} have shape {weights.shape} and run from {weights.min():g} to {weights.max():g}; "
+            "one finite weight of at least 0 per patch is needed, and they must not all be 0."
+        )
+    return weights
+
+
 class BagOutputMixin:
     """Mixin of transformers that give bags, which have no dataframe form."""
 

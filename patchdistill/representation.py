@@ -42,10 +42,20 @@ def represent(points, distances, rate, is_outlier, counts=None):
     -------
     Choice
         With weights of its own.
+
+    Raises
+    ------
+    ValueError
+        If the patches that are no outliers count nothing.
     """
     n = len(points)
-    counts = np.ones(n) if counts is None else counts
+    counts = np.ones(n) if counts is None else np.asarray(counts, dtype=np.float64)
     inside, outside = np.flatnonzero(~is_outlier), np.flatnonzero(is_outlier)
+    if not counts[inside].sum() > 0:
+        raise ValueError(
+            f"The {len(inside)} patches of an image that are no outliers all have weight 0, and so nothing is left to "
+            "represent. Use outlier_threshold=numpy.inf, or other weights."
+        )
     image = _Represented(points[inside], distances[np.ix_(inside, inside)], counts[inside])
     n_kept = image.smallest() if rate == AUTO else n_keep(n, rate)
     n_inside = min(n_kept, len(inside))

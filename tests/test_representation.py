@@ -120,3 +120,28 @@ def test_outliers_are_told_and_left_out():
     assert selection.indices.min() >= 6
     assert select_patches(E, outlier_threshold=np.inf).outliers.size == 0
     assert select_patches(E, coverage=None).outliers.size == 0
+
+
+@pytest.mark.parametrize("weights", [[-1.0, 1, 1], [np.nan, 1, 1], [0.0, 0, 0]])
+def test_weights_that_are_none_are_refused(weights):
+    bags = PatchBags.from_list([np.eye(3)], fields={"weights": [weights]})
+    for coverage in ("representatives", None):
+        with pytest.raises(ValueError, match="The weights of image 0 have shape .* one finite weight of at least 0"):
+            ResidualPatchSelector(coverage=coverage).fit(bags)
+
+
+def test_an_image_in_which_only_outliers_count_is_refused():
+    points = np.arange(6.0)[:, None]
+    is_outlier = np.array([True, False, False, False, False, False])
+    with pytest.raises(ValueError, match="5 patches of an image that are no outliers all have weight 0"):
+        represent(points, np.abs(points - points.T), 0.5, is_outlier, np.array([1.0, 0, 0, 0, 0, 0]))
+
+
+def test_combinations_that_make_no_sense_are_refused():
+    E = np.random.default_rng(0).random((10, 4))
+    with pytest.raises(ValueError, match='keep="high" keeps the worst .* Use coverage=None with it'):
+        select_patches(E, keep="high")
+    with pytest.raises(ValueError, match='rate="auto" counts .* Use coverage="representatives" with it'):
+        ResidualPatchSelector(rate="auto", coverage=None).fit([E])
+    with pytest.raises(ValueError, match=r'rate=\'most\' is not valid.* or "auto"'):
+        select_patches(E, rate="most")

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 
 from patchdistill._compat import _check_feature_names, _check_n_features, _fit_context
-from patchdistill.forms import check_bags, check_features
+from patchdistill.forms import check_bags, check_features, check_weights
 
 _STATS = ("mean", "std")
 
@@ -90,7 +90,7 @@ class BagPooling(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         pooled = []
         for i, (start, stop) in enumerate(zip(bags.offsets[:-1], bags.offsets[1:], strict=True)):
             patches = values[start:stop].astype(np.float64)
-            weights = _check_weights(bags.field("weights", i), i) if weighted else None
+            weights = check_weights(bags.field("weights", i), i) if weighted else None
             mean = np.average(patches, axis=0, weights=weights)
             spread = np.sqrt(np.average((patches - mean) ** 2, axis=0, weights=weights))
             row = {"mean": mean, "std": spread}
@@ -129,12 +129,3 @@ class BagPooling(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
         return tags
-
-
-def _check_weights(weights, i):
-    if weights.ndim != 1 or not (np.isfinite(weights).all() and weights.min() >= 0 and weights.sum() > 0):
-        raise ValueError(
-            f"The weights of image {i} have shape {weights.shape} and run from {weights.min():g} to {weights.max():g}; "
-            "one finite weight of at least 0 per patch is needed, and they must not all be 0."
-        )
-    return weights
