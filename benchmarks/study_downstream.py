@@ -85,14 +85,20 @@ def pieces_of(data, feature, label, memory, n_seeds, rates):
     work = {ALL: of_all}
     for rate in rates:
         for name, selector in selectors(NORMALIZE[feature], memory).items():
-            work[f"{rate} {name}"] = partial(of_selector, selector, rate)
+            work[piece(name, selector, rate)] = partial(of_selector, selector, rate)
         for seed in range(n_seeds):
             random = baselines.RandomPatchSelector(random_state=seed)
-            work[f"{rate} {RANDOM} {seed}"] = partial(of_selector, random, rate)
+            work[piece(RANDOM, random, rate)] = partial(of_selector, random, rate)
     return work
 
 
-def judge_scenes(predictions, labels, scenes, chosen, n_seeds, rates):
+def piece(name, selector, rate):
+    """Name of a piece, with every parameter of its selector: other parameters, another piece."""
+    parameters = {key: value for key, value in selector.get_params().items() if key not in ("rate", "memory")}
+    return f"{rate} {name} {sorted(parameters.items())}"
+
+
+def judge_scenes(predictions, normalize, labels, scenes, chosen, n_seeds, rates):
     """Rows of the table for some scenes: one per model, mode, rate and selector."""
     y = (labels - labels.mean()) / labels.std()
     rows = []
@@ -103,13 +109,14 @@ def judge_scenes(predictions, labels, scenes, chosen, n_seeds, rates):
         reference = judge(on_all)
         rows.append({"model": model, "mode": mode, "rate": 1.0, "selector": ALL, "srcc": summary(reference["srcc"])})
         for rate in rates:
-            runs = [judge(np.array(predictions[f"{rate} {RANDOM} {seed}"][key])) for seed in range(n_seeds)]
+            seeds = [piece(RANDOM, baselines.RandomPatchSelector(random_state=seed), rate) for seed in range(n_seeds)]
+            runs = [judge(np.array(predictions[seed][key])) for seed in seeds]
             random = {measure: np.mean([run[measure] for run in runs], axis=0) for measure in runs[0]}
             sd = {measure: float(np.std([run[measure][0] for run in runs], ddof=1)) for measure in runs[0]}
             cell = {"model": model, "mode": mode, "rate": rate}
             rows.append(cell | {"selector": RANDOM, "srcc_sd": sd["srcc"]} | compared(random, reference, None, sd))
-            for name in selectors("rows", None):
-                found = judge(np.array(predictions[f"{rate} {name}"][key]))
+            for name, selector in selectors(normalize, None).items():
+                found = judge(np.array(predictions[piece(name, selector, rate)][key]))
                 rows.append(cell | {"selector": name} | compared(found, reference, random, sd))
     return [rounded(row) for row in rows]
 
@@ -148,13 +155,12 @@ def study(name, data, combinations, options, folder):
         work = pieces_of(data, feature, label, str(folder / "scores"), n_seeds, rates)
         settings = {
             "data": [name, feature, label, data.features[feature].ids.tolist(), data.labels[label].round(6).tolist()],
-            "selectors": {key: repr(selector) for key, selector in selectors(NORMALIZE[feature], None).items()},
-            "rates": rates,
         }
         with threadpool_limits(1):
             predictions = Pieces(f"{name} {feature} {label}", settings, folder).compute(work)
         for part, chosen in parts.items():
-            rows = judge_scenes(predictions, data.labels[label], data.scenes, chosen, n_seeds, rates)
+            of_part = data.labels[label], data.scenes, chosen
+            rows = judge_scenes(predictions, NORMALIZE[feature], *of_part, n_seeds, rates)
             tables.append({"features": feature, "label": label, "scenes": part, "n_scenes": len(chosen), "rows": rows})
             show(name, tables[-1])
     return {"n_images": len(data.scenes), "missing": data.missing, "tables": tables}
@@ -172,13 +178,13 @@ def show(name, table):
 def main():
     options = arguments(__doc__).parse_args()
     folder = options.out.parent if options.smoke and options.out else CACHE
-    combinations = [("PatchStatistics", "ws_ssim"), ("RandomCNN", "ws_ssim"), ("PatchStatistics", "ws_gms")]
     panoramas = load_panoramas(folder, smoke=options.smoke)
     results = {"n_seeds": N_SEEDS, "modes": MODES, "confirmation": CONFIRMATION}
-    results["panoramas"] = study("panoramas", panoramas, combinations[: 1 if options.smoke else 3], options, folder)
     if not options.smoke:
         rated = load_livec(folder)
         results["livec"] = study("livec", rated, [("PatchStatistics", "mos"), ("RandomCNN", "mos")], options, folder)
+    combinations = [("PatchStatistics", "ws_ssim"), ("RandomCNN", "ws_ssim"), ("PatchStatistics", "ws_gms")]
+    results["panoramas"] = study("panoramas", panoramas, combinations[: 1 if options.smoke else 3], options, folder)
     write_results("study_downstream", results, options.out)
 
 

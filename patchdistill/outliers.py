@@ -18,6 +18,10 @@ _TYPICAL = 95
 # What goes from an image that has outliers, as a share of the outlyingness that shows that it has.
 _LOWER = 0.5
 
+# If more than this share of the patches outside the core would go, the jump is the border of a core that is too
+# uniform, such as the sky of a night scene or the flat blocks of a strong JPEG, and what lies behind it is the picture.
+_BORDER = 0.9
+
 
 def split_core(scores):
     """Split the patches into those that are explained best, and the others.
@@ -49,15 +53,18 @@ def find_outliers(distances, scores, threshold):
     scores : ndarray of shape (n_patches,)
         Residual scores; low means well explained.
     threshold : float
-        Outlyingness that only outliers have. Where a patch exceeds it, all above half of it are outliers.
+        Outlyingness that only outliers have. Where a patch exceeds it, all above half of it are outliers, unless these
+        are more than nine tenths of the patches outside the core.
 
     Returns
     -------
     ndarray of bool, shape (n_patches,)
-        At most a quarter of the patches.
+        At most 22.5 % of the patches.
     """
     found = outlyingness(distances, scores)
-    return (found > _LOWER * threshold) & (found.max() > threshold)
+    outliers = (found > _LOWER * threshold) & (found.max() > threshold)
+    _, others = split_core(scores)
+    return outliers & (outliers.sum() <= _BORDER * len(others))
 
 
 def outlyingness(distances, scores):

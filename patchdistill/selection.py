@@ -149,7 +149,8 @@ def select_patches(
         come with weights. None keeps the patches at one end of the scores, all counting alike.
     outlier_threshold : float, default=3.5
         With coverage, an image that has a patch whose :func:`patchdistill.outliers.outlyingness` is above it loses
-        all patches that are above half of it. ``numpy.inf`` sets none aside.
+        all patches that are above half of it, see :func:`patchdistill.outliers.find_outliers`. ``numpy.inf`` sets none
+        aside.
     alpha : float, default=0.1
         Penalty of the features' coefficients, as a share in (0, 1] of the smallest one at which all are zero.
     beta : float, default=0.3

@@ -6,7 +6,7 @@ from scipy.spatial.distance import cdist
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import DotProduct
 
-from patchdistill.outliers import outlyingness, split_core
+from patchdistill.outliers import find_outliers, outlyingness, split_core
 from patchdistill.testing.strategies import embeddings
 
 RIDGE = 1e-3
@@ -86,3 +86,26 @@ def test_small_steps_stay_low_and_what_lies_behind_a_jump_is_high():
     E[70:, 3] += 8 + 0.1 * rng.normal(size=10)  # a group elsewhere, close together
     found = outlyingness(cdist(E, E), np.r_[np.zeros(60), np.ones(20)])
     assert found[70:].min() > 3 * found[60:70].max() and found[60:70].max() < 1.75
+
+
+def two_groups(n_apart, n=80):
+    """A core, as many patches apart as asked for, and ordinary patches that do not belong to the core."""
+    rng = np.random.default_rng(0)
+    E = rng.normal(size=(n, 4))
+    E[:n_apart] += [20.0, 0, 0, 0]
+    scores = np.r_[np.ones(20), np.zeros(n - 20)]
+    return cdist(E, E), scores
+
+
+def test_both_thresholds():
+    D, scores = two_groups(10)
+    found = outlyingness(D, scores)
+    highest = found.max()
+    np.testing.assert_array_equal(find_outliers(D, scores, highest * 0.99), found > highest * 0.99 / 2)
+    assert not find_outliers(D, scores, highest * 1.01).any()
+
+
+def test_the_border_of_the_core_is_no_outlier():
+    for n_apart, expected in ((18, 18), (19, 0)):
+        D, scores = two_groups(n_apart)
+        assert find_outliers(D, scores, 3.5).sum() == expected
