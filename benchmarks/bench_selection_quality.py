@@ -26,7 +26,7 @@ from patchdistill.images import read_image
 
 N_SEEDS = 2  # bags per picture
 N_RANDOM = 20  # random selections per bag
-N_STABILITY = 6  # pictures whose bags are also permuted, scaled, and selected from with another seed
+N_STABILITY = 3  # pictures whose bags are also permuted, scaled, and selected from with another seed
 MOST_ENLARGED = 1.5
 NORMALIZE = {"random filters": "rows", "PatchStatistics": "columns"}
 DEFAULT, RANDOM, BAR = "default selection", "random", "trim, then k-medoids"

@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from patchdistill import ResidualPatchSelector, baselines
 from patchdistill.demo.agreement import summary
+from patchdistill.ranking import Choice
 
 RATES = (0.01, 0.02, 0.03, 0.05, 0.10, 0.25, 0.45)
 N_SEEDS = 20
@@ -36,11 +37,20 @@ CONFIRMATION = {
 }
 
 
+class WeightsIgnored(ResidualPatchSelector):
+    """The default selection in front of a model that cannot weigh patches."""
+
+    def _choose(self, bags):
+        choices, learned = super()._choose(bags)
+        return [Choice(choice.ranking, choice.n_kept) for choice in choices], learned
+
+
 def selectors(normalize, memory):
     """Selectors by the name they have in the tables; all but the random one."""
     residual = partial(ResidualPatchSelector, normalize=normalize, memory=memory)
     return {
         DEFAULT: residual(),
+        "default, weights ignored": WeightsIgnored(normalize=normalize, memory=memory),
         "cover without dropping": residual(outlier_threshold=np.inf),
         "lowest residual": residual(coverage=None),
         "highest residual": residual(coverage=None, keep="high"),

@@ -87,7 +87,15 @@ def factors():
     return _table(header, rows) + _source("study_sensitivity", results)
 
 
-SHOWN = ("random", "default selection", "lowest residual", "highest residual", "kernel herding", "k-medoids")
+SHOWN = (
+    "random",
+    "default selection",
+    "default, weights ignored",
+    "lowest residual",
+    "highest residual",
+    "kernel herding",
+    "k-medoids",
+)
 STUDY_TABLES = {
     "planted_filters": lambda: planted("random filters"),
     "planted_statistics": lambda: planted("PatchStatistics"),

@@ -92,6 +92,7 @@ def test_the_table_is_what_select_patches_says(features, out, n_jobs):
 
 ALTERNATIVES = [
     ("--rate 3", {"rate": 3}),
+    ("--rate auto", {"rate": "auto"}),
     ("--rate 1", {"rate": 1}),
     ("--rate 1.0", {"rate": 1.0}),
     ("--coverage none --h 2 --metric manhattan", {"coverage": None, "h": 2, "metric": "manhattan"}),

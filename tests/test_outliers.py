@@ -98,11 +98,17 @@ def two_groups(n_apart, n=80):
 
 
 def test_both_thresholds():
-    D, scores = two_groups(10)
+    rng = np.random.default_rng(0)
+    E = rng.normal(size=(80, 4))
+    E[:5] += [30.0, 0, 0, 0]
+    E[5:10] += [0, 20.0, 0, 0]
+    E[10:15] += [0, 0, 10.0, 0]
+    D, scores = cdist(E, E), np.r_[np.ones(20), np.zeros(60)]
     found = outlyingness(D, scores)
-    highest = found.max()
-    np.testing.assert_array_equal(find_outliers(D, scores, highest * 0.99), found > highest * 0.99 / 2)
-    assert not find_outliers(D, scores, highest * 1.01).any()
+    levels = [found[5 * k : 5 * k + 5].max() for k in range(3)]
+    assert levels[1] > levels[0] / 2 > levels[2]
+    np.testing.assert_array_equal(np.flatnonzero(find_outliers(D, scores, levels[0] * 0.99)), np.arange(10))
+    assert not find_outliers(D, scores, levels[0] * 1.01).any()
 
 
 def test_the_border_of_the_core_is_no_outlier():

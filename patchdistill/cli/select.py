@@ -79,7 +79,12 @@ def add_arguments(parser):
         name = flag.strip("-").replace("-", "_")
         group.add_argument(flag, default=_DEFAULTS[name], help=f"{text} (default: %(default)s)", **keywords)
 
-    add("--rate", "share of the patches to keep, as 0.45, or their number, as 72; 1.0 keeps all, 1 one", type=rate)
+    add(
+        "--rate",
+        "share of the patches to keep, as 0.45, or their number, as 72; 1.0 keeps all, 1 one; auto: as many as it takes to "
+        "represent the image",
+        type=rate,
+    )
     add(
         "--coverage",
         "representatives: set outliers aside and keep patches that represent the others; none: rank by the score",
