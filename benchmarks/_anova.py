@@ -18,7 +18,8 @@ def anova(levels, values):
     -------
     dict of str to dict
         For each factor: ``f``, ``p``, the partial effect size ``eta_squared`` (sum of squares of the factor over that
-        plus the residual's), and the mean of each level. What is left after all main effects is the residual.
+        plus the residual's), all None where there is no residual, and the mean of each level. What is left after all
+        main effects is the residual.
     """
     values = np.asarray(values, dtype=float)
     total = values.mean()
@@ -34,11 +35,12 @@ def anova(levels, values):
     freedom = len(values) - 1 - sum(freedoms.values())
     table = {}
     for factor, square in squares.items():
-        ratio = (square / freedoms[factor]) / (residual / freedom)
-        table[factor] = {
-            "f": float(ratio),
-            "p": float(f_distribution.sf(ratio, freedoms[factor], freedom)),
-            "eta_squared": float(square / (square + residual)),
-            "means": means[factor],
-        }
+        table[factor] = {"f": None, "p": None, "eta_squared": None, "means": means[factor]}
+        if residual > 1e-12 * np.sum(values**2):  # else nothing varies but what the factors explain
+            ratio = (square / freedoms[factor]) / (residual / freedom)
+            table[factor] |= {
+                "f": float(ratio),
+                "p": float(f_distribution.sf(ratio, freedoms[factor], freedom)),
+                "eta_squared": float(square / (square + residual)),
+            }
     return table

@@ -117,6 +117,29 @@ def all_together(data, folder, smoke):
     return {"rate": FACTOR_RATE, "levels": FACTOR_LEVELS, "n_images": len(labels), "tables": rounded(tables)}
 
 
+def automatic_rate(data, folder):
+    """What rate="auto" keeps, and what a model makes of it."""
+    bags, labels = data.features[FEATURE], data.labels[LABEL]
+    experiment = lazy_experiment(data)
+
+    def kept():
+        selector = ResidualPatchSelector(normalize=NORMALIZE[FEATURE], rate="auto").fit(bags)
+        return [len(patches) for patches in selector.selected_idx_]
+
+    work = {ALL: partial(predictions_of_all, experiment, bags), "kept": kept}
+    work["auto"] = partial(predictions_of, experiment, bags, {}, "auto")
+    found = Pieces("auto", settings(data), folder).compute(work)
+    shares = np.array(found["kept"]) / bags.n_patches
+    results = {"share": dict(zip(("5 %", "50 %", "95 %"), np.percentile(shares, [5, 50, 95]).tolist(), strict=True))}
+    results["share"]["mean"] = float(shares.mean())
+    y = (labels - labels.mean()) / labels.std()
+    for (part, chosen), mode in itertools.product(halves(data.scenes).items(), ("retrained", "fixed")):
+        judge = Judge(y, np.array(found[ALL][mode]), data.scenes, chosen)
+        judged = judge(np.array(found["auto"][mode]))
+        results[f"{part}, {mode}"] = {key: summary(judged[key]) for key in ("srcc", "change")}
+    return rounded(results)
+
+
 def lazy_experiment(data, images=slice(None)):
     """The experiment, made when the first piece asks for it."""
 
@@ -144,10 +167,11 @@ def main():
     data = load_panoramas(folder, smoke=options.smoke)
     with threadpool_limits(1):
         results = {"one_at_a_time": one_at_a_time(data, folder, options.smoke)}
+        results["automatic_rate"] = automatic_rate(data, folder)
         results["all_together"] = all_together(data, folder, options.smoke)
     for name, table in results["all_together"]["tables"].items():
         for factor, row in table.items():
-            print(name, factor, f"p={row['p']:.2g}", f"eta^2={row['eta_squared']:.4f}", sep="  ")
+            print(name, factor, row["p"], row["eta_squared"], sep="  ")
     write_results("study_sensitivity", results, options.out)
 
 

@@ -66,6 +66,14 @@ def test_self_tuning_distances_by_hand(E):
     np.testing.assert_allclose(self_tuning_distances(7 * D), expected, rtol=1e-12)
 
 
+def test_copies_have_the_scale_of_a_tenth_of_the_median():
+    D = distances_of(np.r_[np.zeros(9), np.arange(1.0, 15.0)][:, None])
+    scales = np.sort(D, axis=1)[:, 7]
+    assert scales[0] == 0 and np.median(scales) > 0
+    expected = D[0, 12] / np.sqrt(np.median(scales) / 10 * scales[12])
+    assert self_tuning_distances(D)[0, 12] == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("n", [1, 3, 12])
 def test_distances_between_copies_stay_zero(n):
     np.testing.assert_array_equal(self_tuning_distances(np.zeros((n, n))), np.zeros((n, n)))

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from patchdistill import PatchBags, ResidualPatchSelector, select_patches
+from patchdistill.baselines import RandomPatchSelector
 from patchdistill.models import BagPooling
 from patchdistill.quadrature import quadrature_error, quadrature_kernel
 from patchdistill.representation import represent
@@ -118,6 +119,7 @@ def test_outliers_are_told_and_left_out():
     selection = select_patches(E)
     np.testing.assert_array_equal(selection.outliers, np.arange(6))
     assert selection.indices.min() >= 6
+    assert (np.diff(selection.scores[selection.ranking[-6:]]) >= 0).all()  # outliers come last, the worst at the end
     assert select_patches(E, outlier_threshold=np.inf).outliers.size == 0
     assert select_patches(E, coverage=None).outliers.size == 0
 
@@ -145,3 +147,30 @@ def test_combinations_that_make_no_sense_are_refused():
         ResidualPatchSelector(rate="auto", coverage=None).fit([E])
     with pytest.raises(ValueError, match=r'rate=\'most\' is not valid.* or "auto"'):
         select_patches(E, rate="most")
+
+
+def test_units_of_single_features_do_not_matter_if_columns_are_normalized():
+    rng = np.random.default_rng(0)
+    E = rng.gamma(2.0, size=(60, 8))
+    units = np.array([1.0, 1e4, 1, 1, 1e-4, 1, 1, 10])
+    plain = select_patches(E, rate=0.3, normalize="columns")
+    scaled = select_patches(E * units, rate=0.3, normalize="columns")
+    np.testing.assert_array_equal(scaled.indices, plain.indices)
+    np.testing.assert_allclose(scaled.weights, plain.weights, rtol=1e-6)
+    assert set(select_patches(E * units, rate=0.3).indices) != set(plain.indices)
+
+
+def test_huge_and_tiny_units_are_no_trouble():
+    E = np.random.default_rng(0).random((30, 6))
+    plain = select_patches(E)
+    for unit in (2.0**600, 2.0**-600):
+        np.testing.assert_array_equal(select_patches(unit * E).indices, plain.indices)
+
+
+def test_patches_kept_for_themselves_keep_the_proportions_of_their_weights():
+    counts = np.arange(1.0, 31.0)
+    bags = PatchBags.from_list([np.random.default_rng(0).random((30, 6))], fields={"weights": [counts]})
+    selector = RandomPatchSelector(rate=10)
+    kept = selector.fit_transform(bags)
+    expected = counts[selector.selected_idx_[0]]
+    np.testing.assert_allclose(kept.fields["weights"], expected / expected.sum())

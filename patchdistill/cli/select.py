@@ -81,8 +81,8 @@ def add_arguments(parser):
 
     add(
         "--rate",
-        "share of the patches to keep, as 0.45, or their number, as 72; 1.0 keeps all, 1 one; auto: as many as it takes to "
-        "represent the image",
+        "share of the patches to keep, as 0.45, or their number, as 72; 1.0 keeps all, 1 one; auto: as many as "
+        "it takes to represent the image",
         type=rate,
     )
     add(
