@@ -87,6 +87,47 @@ def factors():
     return _table(header, rows) + _source("study_sensitivity", results)
 
 
+def first_confirmation():
+    """Show the default selection on the confirming scenes as first looked at, and as it is now."""
+    first = {(row["mode"], row["rate"]): row for row in _load("first_confirmation")["rows"]}
+    table = study_table("panoramas", "PatchStatistics", "ws_ssim", "confirmed on")
+    rated = study_table("livec", "PatchStatistics", "mos", "all")
+    rows = []
+    for rate in (0.05, 0.1, 0.25, 0.45):
+        cells = [f"{rate:.0%}"]
+        now = [
+            next(
+                row
+                for row in found["rows"]
+                if (row["model"], row["mode"], row["rate"], row["selector"])
+                == ("svr", "fixed", rate, "default selection")
+            )
+            for found in (table, rated)
+        ]
+        for row in (first["fixed", rate], *now):
+            ratio = row["change_over_random"]
+            cells.append(f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})")
+        rows.append(cells)
+    header = ["Kept", "Confirming panoramas, first look", "The same, with the rule", "Rated photographs"]
+    return _table(header, rows) + _source("first_confirmation", _load("first_confirmation"))
+
+
+def automatic():
+    """Say what the automatic rate keeps."""
+    results = _load("study_sensitivity")["automatic_rate"]
+    share = results["share"]
+    rows = [
+        [name, f"{value['srcc']['value']:.3f}", f"{value['change']['value']:.3f}"]
+        for name, value in results.items()
+        if name != "share"
+    ]
+    text = (
+        f"With ``rate='auto'`` {share['mean']:.0%} of a panorama's patches are kept on average, {share['5 %']:.0%} to "
+        f"{share['95 %']:.0%} from the 5th to the 95th percentile.\n\n"
+    )
+    return text + _table(["Scenes and mode", "SRCC", "Change"], rows)
+
+
 SHOWN = (
     "random",
     "default selection",
@@ -107,5 +148,7 @@ STUDY_TABLES = {
     "fixed_network": lambda: downstream("panoramas", "RandomCNN", "ws_ssim", "confirmed on", selectors=SHOWN),
     "livec_fixed": lambda: downstream("livec", "PatchStatistics", "mos", "all", selectors=SHOWN),
     "livec_retrained": lambda: downstream("livec", "PatchStatistics", "mos", "all", mode="retrained", selectors=SHOWN),
+    "first_confirmation": first_confirmation,
+    "automatic": automatic,
     "factors": factors,
 }
