@@ -1,10 +1,12 @@
 """How much the parameters of the selection matter: one at a time, and all together in an analysis of variance.
 
-Panoramas, PatchStatistics, label ws_ssim, mean and standard deviation of the patches into an SVR, as in
-study_downstream.py; "retrained", "fixed", "change" and the two halves of the scenes are explained there.
+Panoramas, clean and at two of five levels of every distortion, PatchStatistics, label ws_ssim, mean and standard deviation
+of the patches into an SVR, as in study_downstream.py; "retrained", "fixed", "change" and the two halves of the scenes are
+explained there.
 """
 
 import itertools
+from dataclasses import replace
 from functools import cache, partial
 
 import numpy as np
@@ -42,7 +44,7 @@ FACTORS = {
     "beta": (0.1, 1.0),
     "bandwidth": (1.0, 16.0),
 }
-FACTOR_RATE, FACTOR_LEVELS = 0.1, (0, 2, 4)
+FACTOR_RATE, LEVELS = 0.1, (0, 2, 4)
 
 
 def predictions_of(experiment, bags, parameters, rate):
@@ -85,9 +87,8 @@ def one_at_a_time(data, folder, smoke):
 
 def all_together(data, folder, smoke):
     """Main effects of all parameters and of the kind of selection on the SRCC within a scene, scenes as blocks."""
-    of_levels = np.flatnonzero(np.isin(data.levels, FACTOR_LEVELS))
-    bags, labels, scenes = data.features[FEATURE][of_levels], data.labels[LABEL][of_levels], data.scenes[of_levels]
-    experiment = lazy_experiment(data, of_levels)
+    bags, labels, scenes = data.features[FEATURE], data.labels[LABEL], data.scenes
+    experiment = lazy_experiment(data)
     factors = {"h": (5, 20)} if smoke else FACTORS
     settings_of = [dict(zip(factors, values, strict=True)) for values in itertools.product(*factors.values())]
     cases = list(itertools.product(settings_of, SELECTIONS))
@@ -114,7 +115,7 @@ def all_together(data, folder, smoke):
             table = anova(levels, values)
             table["scene"].pop("means")
             tables[f"{mode}, {kinds[0] if len(kinds) == 1 else 'all selections'}"] = table
-    return {"rate": FACTOR_RATE, "levels": FACTOR_LEVELS, "n_images": len(labels), "tables": rounded(tables)}
+    return {"rate": FACTOR_RATE, "tables": rounded(tables)}
 
 
 def automatic_rate(data, folder):
@@ -140,16 +141,25 @@ def automatic_rate(data, folder):
     return rounded(results)
 
 
-def lazy_experiment(data, images=slice(None)):
+def lazy_experiment(data):
     """The experiment, made when the first piece asks for it."""
 
     @cache
     def experiment():
-        bags = data.features[FEATURE][images] if not isinstance(images, slice) else data.features[FEATURE]
+        bags = data.features[FEATURE]
         values = np.asarray(bags.values).reshape(len(bags), -1, bags.values.shape[-1])
-        return Experiment(values, data.labels[LABEL][images], data.scenes[images])
+        return Experiment(values, data.labels[LABEL], data.scenes)
 
     return experiment
+
+
+def at_levels(data, levels):
+    """The images of some levels of distortion."""
+    images = np.flatnonzero(np.isin(data.levels, levels))
+    parts = {name: getattr(data, name)[images] for name in ("scenes", "kinds", "levels")}
+    features = {name: bags[images] for name, bags in data.features.items()}
+    labels = {name: values[images] for name, values in data.labels.items()}
+    return replace(data, features=features, labels=labels, **parts)
 
 
 def settings(data):
@@ -164,9 +174,10 @@ def settings(data):
 def main():
     options = arguments(__doc__).parse_args()
     folder = options.out.parent if options.smoke and options.out else CACHE
-    data = load_panoramas(folder, smoke=options.smoke)
+    data = at_levels(load_panoramas(folder, smoke=options.smoke), LEVELS)
     with threadpool_limits(1):
-        results = {"one_at_a_time": one_at_a_time(data, folder, options.smoke)}
+        results = {"levels": LEVELS, "n_images": len(data.scenes)}
+        results["one_at_a_time"] = one_at_a_time(data, folder, options.smoke)
         results["automatic_rate"] = automatic_rate(data, folder)
         results["all_together"] = all_together(data, folder, options.smoke)
     for name, table in results["all_together"]["tables"].items():
