@@ -1,8 +1,8 @@
 """How much the parameters of the selection matter: one at a time, and all together in an analysis of variance.
 
-Panoramas, clean and at two of five levels of every distortion, PatchStatistics, label ws_ssim, mean and standard deviation
-of the patches into an SVR, as in study_downstream.py; "retrained", "fixed", "change" and the two halves of the scenes are
-explained there.
+Panoramas, clean and at two of five levels of every distortion, PatchStatistics, label ws_ssim, mean and standard
+deviation of the patches into an SVR, as in study_downstream.py; "retrained", "fixed", "change" and the two halves of the
+scenes are explained there.
 """
 
 import itertools
@@ -47,9 +47,9 @@ FACTORS = {
 FACTOR_RATE, LEVELS = 0.1, (0, 2, 4)
 
 
-def predictions_of(experiment, bags, parameters, rate):
+def predictions_of(experiment, bags, memory, parameters, rate):
     """Predictions of the SVR in both modes, as JSON can hold them."""
-    selector = ResidualPatchSelector(normalize=NORMALIZE[FEATURE], rate=rate, **parameters)
+    selector = ResidualPatchSelector(normalize=NORMALIZE[FEATURE], rate=rate, memory=memory, **parameters)
     found = experiment().predict(weight_matrix(selector, bags), models=(MODEL,))
     return {mode: values.round(6).tolist() for (_, mode), values in found.items()}
 
@@ -64,14 +64,16 @@ def predictions_of_all(experiment, bags):
 def one_at_a_time(data, folder, smoke):
     """Every value of every parameter, the others at their defaults."""
     bags, labels = data.features[FEATURE], data.labels[LABEL]
-    experiment = lazy_experiment(data)
+    experiment, memory = lazy_experiment(data), str(folder / "scores")
     sweeps = {"h": (5, 10)} if smoke else SWEEPS
     names = ("representatives", "lowest residual")
     cases = [(p, v, s, r) for p, values in sweeps.items() for v in values for s in names for r in RATES]
     work = {ALL: partial(predictions_of_all, experiment, bags)}
     for parameter, value, selection, rate in cases:
         parameters = {**SELECTIONS[selection], parameter: value}
-        work[f"{parameter}={value} {selection} {rate}"] = partial(predictions_of, experiment, bags, parameters, rate)
+        work[f"{parameter}={value} {selection} {rate}"] = partial(
+            predictions_of, experiment, bags, memory, parameters, rate
+        )
     found = Pieces("sensitivity", settings(data), folder).compute(work)
     y = (labels - labels.mean()) / labels.std()
     rows = []
@@ -88,12 +90,14 @@ def one_at_a_time(data, folder, smoke):
 def all_together(data, folder, smoke):
     """Main effects of all parameters and of the kind of selection on the SRCC within a scene, scenes as blocks."""
     bags, labels, scenes = data.features[FEATURE], data.labels[LABEL], data.scenes
-    experiment = lazy_experiment(data)
+    experiment, memory = lazy_experiment(data), str(folder / "scores")
     factors = {"h": (5, 20)} if smoke else FACTORS
     settings_of = [dict(zip(factors, values, strict=True)) for values in itertools.product(*factors.values())]
     cases = list(itertools.product(settings_of, SELECTIONS))
     work = {
-        f"{case} {selection}": partial(predictions_of, experiment, bags, {**SELECTIONS[selection], **case}, FACTOR_RATE)
+        f"{case} {selection}": partial(
+            predictions_of, experiment, bags, memory, {**SELECTIONS[selection], **case}, FACTOR_RATE
+        )
         for case, selection in cases
     }
     found = Pieces("factors", settings(data), folder).compute(work)
@@ -121,14 +125,14 @@ def all_together(data, folder, smoke):
 def automatic_rate(data, folder):
     """What rate="auto" keeps, and what a model makes of it."""
     bags, labels = data.features[FEATURE], data.labels[LABEL]
-    experiment = lazy_experiment(data)
+    experiment, memory = lazy_experiment(data), str(folder / "scores")
 
     def kept():
-        selector = ResidualPatchSelector(normalize=NORMALIZE[FEATURE], rate="auto").fit(bags)
+        selector = ResidualPatchSelector(normalize=NORMALIZE[FEATURE], rate="auto", memory=memory).fit(bags)
         return [len(patches) for patches in selector.selected_idx_]
 
     work = {ALL: partial(predictions_of_all, experiment, bags), "kept": kept}
-    work["auto"] = partial(predictions_of, experiment, bags, {}, "auto")
+    work["auto"] = partial(predictions_of, experiment, bags, memory, {}, "auto")
     found = Pieces("auto", settings(data), folder).compute(work)
     shares = np.array(found["kept"]) / bags.n_patches
     results = {"share": dict(zip(("5 %", "50 %", "95 %"), np.percentile(shares, [5, 50, 95]).tolist(), strict=True))}
