@@ -1,8 +1,8 @@
 """How much the parameters of the selection matter: one at a time, and all together in an analysis of variance.
 
 Panoramas, clean and at two of five levels of every distortion, PatchStatistics, label ws_ssim, mean and standard
-deviation of the patches into an SVR, as in study_downstream.py; "retrained", "fixed", "change" and the two halves of the
-scenes are explained there.
+deviation of the patches into an SVR, as in study_downstream.py, where "retrained", "fixed", "change" and the two halves
+of the scenes are explained.
 """
 
 import itertools
