@@ -53,6 +53,22 @@ def unit_rows(E):
     return _divide(E, np.linalg.norm(E, axis=1, keepdims=True))
 
 
+def unit_scale(E):
+    """Divide embeddings by their largest entry, so that no square of theirs overflows or vanishes.
+
+    Parameters
+    ----------
+    E : ndarray of float64, shape (n_patches, n_features)
+        Embeddings of one image.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_patches, n_features)
+        Entries in [-1, 1].
+    """
+    return E / (np.abs(E).max() or 1.0)
+
+
 def standardize_columns(E, reference=slice(None)):
     """Give every feature mean 0 and standard deviation 1 over some patches; features that do not vary there become 0.
 

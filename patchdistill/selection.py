@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_memory
 from patchdistill._compat import HasMethods, Interval, StrOptions, validate_parameter_constraints
 from patchdistill._threads import single_blas_thread
 from patchdistill.forms import check_features
-from patchdistill.normalization import NORMALIZATIONS, normalize_embeddings, standardize_columns
+from patchdistill.normalization import NORMALIZATIONS, normalize_embeddings, standardize_columns, unit_scale
 from patchdistill.outliers import find_outliers, split_core
 from patchdistill.problem import ResidualProblem
 from patchdistill.ranking import AUTO, Choice, check_rate, n_keep, rank
@@ -253,8 +253,7 @@ def choose_patches(E, scores, counts=None, *, rate, keep, coverage, outlier_thre
         return Choice(rank(scores, keep), n_keep(len(E), rate)), np.empty(0, np.intp)
     order, _ = content_order(E)
     order = order[rank(scores[order])]
-    points, scores = np.asarray(E, dtype=np.float64)[order], scores[order]
-    points = points / (np.abs(points).max(initial=0.0) or 1.0)  # no overflow in the squares
+    points, scores = unit_scale(np.asarray(E, dtype=np.float64)[order]), scores[order]
     if normalize == "columns":
         points = standardize_columns(points, split_core(scores)[0])
     with single_blas_thread():

@@ -7,7 +7,7 @@ import numpy as np
 from patchdistill._compat import StrOptions
 from patchdistill._threads import single_blas_thread
 from patchdistill.base import BasePatchSelector
-from patchdistill.normalization import NORMALIZATIONS, normalize_embeddings
+from patchdistill.normalization import NORMALIZATIONS, normalize_embeddings, unit_scale
 from patchdistill.problem import row_norms
 from patchdistill.ranking import Choice, n_keep
 from patchdistill.similarity import pairwise_distances
@@ -50,22 +50,6 @@ class SeededMixin:
         tags = super().__sklearn_tags__()
         tags.non_deterministic = self.random_state is None or isinstance(self.random_state, np.random.RandomState)
         return tags
-
-
-def unit_scale(E):
-    """Divide embeddings by their largest entry, so that no square of theirs overflows or vanishes.
-
-    Parameters
-    ----------
-    E : ndarray of float64, shape (n_patches, n_features)
-        Embeddings of one image.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_patches, n_features)
-        Entries in [-1, 1].
-    """
-    return E / (np.abs(E).max() or 1.0)
 
 
 def from_mean_outwards(E):

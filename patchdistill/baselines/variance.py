@@ -3,7 +3,7 @@
 import numpy as np
 
 from patchdistill.base import BasePatchSelector
-from patchdistill.baselines._base import unit_scale
+from patchdistill.normalization import unit_scale
 from patchdistill.ranking import Choice, n_keep
 from patchdistill.ties import rank_relative
 
