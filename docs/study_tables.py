@@ -73,20 +73,6 @@ def downstream(data, features, label, scenes, model="svr", mode="fixed", selecto
     return text + f"({whole['low']:.3f} to {whole['high']:.3f}).\n\n" + _table(header, rows)
 
 
-def factors():
-    """Analysis of variance."""
-    results = _load("study_sensitivity")
-    rows = []
-    for name, table in results["all_together"]["tables"].items():
-        for factor, row in table.items():
-            if factor != "scene":
-                means = ", ".join(f"{level}: {mean:.3f}" for level, mean in row["means"].items())
-                p = f"{row['p']:.2g}" if row["p"] >= 1e-4 else "< 0.0001"
-                rows.append([name, factor, p, f"{row['eta_squared']:.4f}", means])
-    header = ["Model and selections", "Factor", "p", "Partial η²", "Mean SRCC within a scene, by level"]
-    return _table(header, rows) + _source("study_sensitivity", results)
-
-
 def first_confirmation():
     """Show the default selection on the confirming scenes as first looked at, and as it is now."""
     first = {(row["mode"], row["rate"]): row for row in _load("first_confirmation")["rows"]}
@@ -112,22 +98,6 @@ def first_confirmation():
     return _table(header, rows) + _source("first_confirmation", _load("first_confirmation"))
 
 
-def automatic():
-    """Say what the automatic rate keeps."""
-    results = _load("study_sensitivity")["automatic_rate"]
-    share = results["share"]
-    rows = [
-        [name, f"{value['srcc']['value']:.3f}", f"{value['change']['value']:.3f}"]
-        for name, value in results.items()
-        if name != "share"
-    ]
-    text = (
-        f"With ``rate='auto'`` {share['mean']:.0%} of a panorama's patches are kept on average, {share['5 %']:.0%} to "
-        f"{share['95 %']:.0%} from the 5th to the 95th percentile.\n\n"
-    )
-    return text + _table(["Scenes and mode", "SRCC", "Change"], rows)
-
-
 SHOWN = (
     "random",
     "default selection",
@@ -149,6 +119,4 @@ STUDY_TABLES = {
     "livec_fixed": lambda: downstream("livec", "PatchStatistics", "mos", "all", selectors=SHOWN),
     "livec_retrained": lambda: downstream("livec", "PatchStatistics", "mos", "all", mode="retrained", selectors=SHOWN),
     "first_confirmation": first_confirmation,
-    "automatic": automatic,
-    "factors": factors,
 }
