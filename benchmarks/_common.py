@@ -25,11 +25,11 @@ def arguments(description):
     return parser
 
 
-def write_results(name, results, out=None):
-    """Write results with the machine, the versions and the date beside them."""
+def write_results(name, results, out=None, indent=1):
+    """Write results with the machine, the versions and the date beside them; large ones better without indent."""
     path = out or RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"benchmark": name, "setup": setup(), **results}, indent=1) + "\n")
+    path.write_text(json.dumps({"benchmark": name, "setup": setup(), **results}, indent=indent) + "\n")
     print(f"wrote {path}")
 
 

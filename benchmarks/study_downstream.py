@@ -195,7 +195,7 @@ def main():
         results["livec"] = study("livec", rated, [("PatchStatistics", "mos"), ("RandomCNN", "mos")], options, folder)
     combinations = [("PatchStatistics", "ws_ssim"), ("RandomCNN", "ws_ssim"), ("PatchStatistics", "ws_gms")]
     results["panoramas"] = study("panoramas", panoramas, combinations[: 1 if options.smoke else 3], options, folder)
-    write_results("study_downstream", results, options.out)
+    write_results("study_downstream", results, options.out, indent=None)
 
 
 if __name__ == "__main__":
