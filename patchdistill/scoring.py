@@ -35,6 +35,9 @@ class ScoredPatches:
     beta: float
 
 
+# As many features nearly always tell patches apart.
+_FIRST_FEATURES = 16
+
 # The parameters a solution depends on: the key of the cache.
 SOLUTION_PARAMETERS = (
     "h",
@@ -87,15 +90,26 @@ def content_order(E):
     copies : ndarray of int
         Positions in `order` of patches that are copies of the one before.
     """
-    E = np.asarray(E) + 0.0  # one zero instead of two, which differ in their bits
-    # The bits of a float, read as an integer, are in the order of the floats once those of negative ones are inverted
-    # and the others come after them; written from the highest byte down, rows compare as bytes do.
-    bits = E.view(f"u{E.itemsize}")
-    sign = bits.dtype.type(1 << (8 * E.itemsize - 1))
-    contents = [row.tobytes() for row in np.where(bits & sign, ~bits, bits | sign).astype(bits.dtype.newbyteorder(">"))]
+    E = np.asarray(E)
+    for n_features in (min(_FIRST_FEATURES, E.shape[1]), E.shape[1]):
+        contents = _sortable_bytes(E[:, :n_features])
+        if len(set(contents)) == len(E):  # the other features decide nothing
+            break
     order = np.array(sorted(range(len(E)), key=contents.__getitem__))
     copies = [k for k in range(1, len(order)) if contents[order[k]] == contents[order[k - 1]]]
     return order, np.array(copies, dtype=np.intp)
+
+
+def _sortable_bytes(E):
+    """Rows as bytes that compare as the rows do, the first feature first.
+
+    The bits of a float, read as an integer, are in the order of the floats once those of negative ones are inverted and
+    the others come after them; written from the highest byte down, rows compare as bytes do.
+    """
+    E = np.ascontiguousarray(E) + 0.0  # one zero instead of two, which differ in their bits
+    bits = E.view(f"u{E.itemsize}")
+    sign = bits.dtype.type(1 << (8 * E.itemsize - 1))
+    return [row.tobytes() for row in np.where(bits & sign, ~bits, bits | sign).astype(bits.dtype.newbyteorder(">"))]
 
 
 def _scaled_problem(rows, Z, alpha, beta):

@@ -189,7 +189,7 @@ def test_wrong_embeddings(E):
         select_patches(E)
 
 
-@given(embeddings(n_patches=(1, 15), n_features=(1, 4)), st.sampled_from([np.float32, np.float64]))
+@given(embeddings(n_patches=(1, 15), n_features=(1, 30)), st.sampled_from([np.float32, np.float64]))
 def test_content_order_is_lexicographic(E, dtype):
     E = E.astype(dtype)
     order, copies = content_order(E)
