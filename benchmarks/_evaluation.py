@@ -1,8 +1,9 @@
 """What a quality model makes of selected patches: predictions for scenes it did not learn from, and their agreement."""
 
+from functools import cache
+
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
-from scipy.stats import rankdata
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold
@@ -10,10 +11,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
-from patchdistill.demo.agreement import correlation
+from patchdistill.demo.agreement import Agreement
 
 N_FOLDS = 10
-N_RESAMPLES = 1000
 MODES = ("retrained", "fixed")
 
 
@@ -79,6 +79,11 @@ class Experiment:
         What is to be predicted; standardized here.
     scenes : ndarray of shape (n_images,)
         Scene of each image; no scene is on both sides of a split.
+
+    Attributes
+    ----------
+    everything : ndarray of shape (n_images, n_patches)
+        The selection of all patches.
     """
 
     def __init__(self, features, labels, scenes):
@@ -86,14 +91,14 @@ class Experiment:
         self.y = (labels - labels.mean()) / labels.std()
         self.folds = list(GroupKFold(min(N_FOLDS, len(np.unique(scenes)))).split(labels, groups=scenes))
         self.patchwise = FourierRidge(features)
-        everything = np.full(features.shape[:2], 1 / features.shape[1])
-        pooled = self.pool(everything)
+        self.everything = np.full(features.shape[:2], 1 / features.shape[1])
+        pooled = self.pool(self.everything)
         trains = [train for train, _ in self.folds]
         self.fixed = {
             name: [clone(model).fit(pooled[train], self.y[train]) for train in trains]
             for name, model in POOLED_MODELS.items()
         }
-        _, self.fixed[PATCHWISE] = self._fit_patchwise(everything)
+        _, self.fixed[PATCHWISE] = self._fit_patchwise(self.everything)
 
     def _fit_patchwise(self, weights):
         """Means of the waves of each image, and the coefficients learned in each fold."""
@@ -132,6 +137,16 @@ class Experiment:
         return predictions
 
 
+def lazy_experiment(bags, labels, scenes):
+    """Experiment with images of equally many patches, made when it is first asked for."""
+
+    @cache
+    def experiment():
+        return Experiment(np.asarray(bags.values).reshape(len(bags), -1, bags.values.shape[-1]), labels, scenes)
+
+    return experiment
+
+
 class Judge:
     """Agreement with labels and with the predictions from all patches, on the images and on scenes drawn again.
 
@@ -148,17 +163,12 @@ class Judge:
     """
 
     def __init__(self, labels, on_all, scenes, chosen):
-        rows = np.array([np.flatnonzero(scenes == scene) for scene in chosen])
-        drawn = np.random.default_rng(0).integers(len(rows), size=(N_RESAMPLES, len(rows)))
-        self.rows = np.vstack([rows.ravel(), rows[drawn].reshape(N_RESAMPLES, -1)])
-        self.labels, self.on_all = labels[self.rows], on_all[self.rows]
-        self.ranks = rankdata(self.labels, axis=1)
+        self.images = np.isin(scenes, chosen)
+        self.agreement = Agreement(labels[self.images], scenes[self.images])
+        self.on_all = on_all[self.images]
 
     def __call__(self, predictions):
         """SRCC, PLCC, and the root mean square change against all patches; first on the images, then per resample."""
-        drawn = predictions[self.rows]
-        return {
-            "srcc": correlation(self.ranks, rankdata(drawn, axis=1)),
-            "plcc": correlation(self.labels, drawn),
-            "change": np.sqrt(np.mean((drawn - self.on_all) ** 2, axis=1)),
-        }
+        predictions = predictions[self.images]
+        squared = (predictions - self.on_all) ** 2
+        return {**self.agreement(predictions), "change": np.sqrt(squared[self.agreement.rows].mean(axis=1))}

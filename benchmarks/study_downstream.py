@@ -10,12 +10,12 @@ Parameters of the selection were chosen on every second panorama in alphabetical
 others was written down before these were looked at: see CONFIRMATION.
 """
 
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
 from _common import arguments, write_results
 from _downstream_data import load_livec, load_panoramas
-from _evaluation import MODES, Experiment, Judge
+from _evaluation import MODES, Judge, lazy_experiment
 from _resume import CACHE, Pieces
 from threadpoolctl import threadpool_limits
 
@@ -78,16 +78,13 @@ def pieces_of(data, feature, label, memory, n_seeds, rates):
     """Work of one combination: name of each piece to a function that returns predictions as JSON can hold them."""
     bags, labels = data.features[feature], data.labels[label]
 
-    @cache
-    def experiment():
-        values = np.asarray(bags.values).reshape(len(bags), -1, bags.values.shape[-1])
-        return Experiment(values, labels, data.scenes)
+    experiment = lazy_experiment(bags, labels, data.scenes)
 
     def predictions(weights):
         return {f"{model}, {mode}": p.round(6).tolist() for (model, mode), p in experiment().predict(weights).items()}
 
     def of_all():
-        return predictions(np.full((len(bags), bags.n_patches[0]), 1 / bags.n_patches[0]))
+        return predictions(experiment().everything)
 
     def of_selector(selector, rate):
         return predictions(weight_matrix(selector.set_params(rate=rate), bags))

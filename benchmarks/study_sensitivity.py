@@ -7,13 +7,13 @@ of the scenes are explained.
 
 import itertools
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
 from _anova import anova
 from _common import arguments, write_results
 from _downstream_data import load_panoramas
-from _evaluation import Experiment, Judge
+from _evaluation import Judge, lazy_experiment
 from _resume import CACHE, Pieces
 from scipy.stats import spearmanr
 from study_downstream import ALL, NORMALIZE, halves, rounded, weight_matrix
@@ -50,25 +50,27 @@ FACTOR_RATE, LEVELS = 0.1, (0, 2, 4)
 def predictions_of(experiment, bags, memory, parameters, rate):
     """Predictions of the SVR in both modes, as JSON can hold them."""
     selector = ResidualPatchSelector(normalize=NORMALIZE[FEATURE], rate=rate, memory=memory, **parameters)
-    found = experiment().predict(weight_matrix(selector, bags), models=(MODEL,))
-    return {mode: values.round(6).tolist() for (_, mode), values in found.items()}
+    return by_mode(experiment().predict(weight_matrix(selector, bags), models=(MODEL,)))
 
 
-def predictions_of_all(experiment, bags):
+def predictions_of_all(experiment):
     """The same with all patches."""
-    everything = np.full((len(bags), bags.n_patches[0]), 1 / bags.n_patches[0])
-    found = experiment().predict(everything, models=(MODEL,))
-    return {mode: values.round(6).tolist() for (_, mode), values in found.items()}
+    return by_mode(experiment().predict(experiment().everything, models=(MODEL,)))
+
+
+def by_mode(predictions):
+    """Predictions of one model, as JSON can hold them."""
+    return {mode: values.round(6).tolist() for (_, mode), values in predictions.items()}
 
 
 def one_at_a_time(data, folder, smoke):
     """Every value of every parameter, the others at their defaults."""
     bags, labels = data.features[FEATURE], data.labels[LABEL]
-    experiment, memory = lazy_experiment(data), str(folder / "scores")
+    experiment, memory = lazy_experiment(bags, data.labels[LABEL], data.scenes), str(folder / "scores")
     sweeps = {"h": (5, 10)} if smoke else SWEEPS
     names = ("representatives", "lowest residual")
     cases = [(p, v, s, r) for p, values in sweeps.items() for v in values for s in names for r in RATES]
-    work = {ALL: partial(predictions_of_all, experiment, bags)}
+    work = {ALL: partial(predictions_of_all, experiment)}
     for parameter, value, selection, rate in cases:
         parameters = {**SELECTIONS[selection], parameter: value}
         work[f"{parameter}={value} {selection} {rate}"] = partial(
@@ -90,7 +92,7 @@ def one_at_a_time(data, folder, smoke):
 def all_together(data, folder, smoke):
     """Main effects of all parameters and of the kind of selection on the SRCC within a scene, scenes as blocks."""
     bags, labels, scenes = data.features[FEATURE], data.labels[LABEL], data.scenes
-    experiment, memory = lazy_experiment(data), str(folder / "scores")
+    experiment, memory = lazy_experiment(bags, data.labels[LABEL], data.scenes), str(folder / "scores")
     factors = {"h": (5, 20)} if smoke else FACTORS
     settings_of = [dict(zip(factors, values, strict=True)) for values in itertools.product(*factors.values())]
     cases = list(itertools.product(settings_of, SELECTIONS))
@@ -125,13 +127,13 @@ def all_together(data, folder, smoke):
 def automatic_rate(data, folder):
     """What rate="auto" keeps, and what a model makes of it."""
     bags, labels = data.features[FEATURE], data.labels[LABEL]
-    experiment, memory = lazy_experiment(data), str(folder / "scores")
+    experiment, memory = lazy_experiment(bags, data.labels[LABEL], data.scenes), str(folder / "scores")
 
     def kept():
         selector = ResidualPatchSelector(normalize=NORMALIZE[FEATURE], rate="auto", memory=memory).fit(bags)
         return [len(patches) for patches in selector.selected_idx_]
 
-    work = {ALL: partial(predictions_of_all, experiment, bags), "kept": kept}
+    work = {ALL: partial(predictions_of_all, experiment), "kept": kept}
     work["auto"] = partial(predictions_of, experiment, bags, memory, {}, "auto")
     found = Pieces("auto", settings(data), folder).compute(work)
     shares = np.array(found["kept"]) / bags.n_patches
@@ -143,18 +145,6 @@ def automatic_rate(data, folder):
         judged = judge(np.array(found["auto"][mode]))
         results[f"{part}, {mode}"] = {key: summary(judged[key]) for key in ("srcc", "change")}
     return rounded(results)
-
-
-def lazy_experiment(data):
-    """The experiment, made when the first piece asks for it."""
-
-    @cache
-    def experiment():
-        bags = data.features[FEATURE]
-        values = np.asarray(bags.values).reshape(len(bags), -1, bags.values.shape[-1])
-        return Experiment(values, data.labels[LABEL], data.scenes)
-
-    return experiment
 
 
 def at_levels(data, levels):

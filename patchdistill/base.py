@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from patchdistill._compat import _check_feature_names, _check_n_features, _fit_context
-from patchdistill.forms import BagOutputMixin, check_bags, check_features, check_weights, restore_form
+from patchdistill.forms import BagOutputMixin, check_bags, check_features, own_weights, restore_form
 
 
 class BasePatchSelector(BagOutputMixin, TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
@@ -62,8 +62,8 @@ class BasePatchSelector(BagOutputMixin, TransformerMixin, BaseEstimator, auto_wr
         PatchBags, list of ndarray, or ndarray
             The same images with the kept patches, in their original order, in the form that came in.
         """
-        bags, form, choices = self._fit(X)
-        return restore_form(_keep(bags, choices), form)
+        bags, form = self._fit(X)
+        return restore_form(_keep(bags, self.selected_idx_, self.weights_), form)
 
     def transform(self, X):
         """Keep the selected patches of every image.
@@ -82,7 +82,7 @@ class BasePatchSelector(BagOutputMixin, TransformerMixin, BaseEstimator, auto_wr
         check_is_fitted(self)
         bags, form = self._read(X, reset=False)
         choices, _ = self._choose(bags)
-        return restore_form(_keep(bags, choices), form)
+        return restore_form(_keep(bags, [choice.kept for choice in choices], _weights(bags, choices)), form)
 
     def get_support(self, indices=False):
         """Which patches of the images seen in fit were kept.
@@ -118,7 +118,7 @@ class BasePatchSelector(BagOutputMixin, TransformerMixin, BaseEstimator, auto_wr
                 UserWarning,
                 stacklevel=3,
             )
-        return bags, form, choices
+        return bags, form
 
     def _read(self, X, reset):
         """Images as bags, checked; the number of features is learned or compared."""
@@ -132,35 +132,12 @@ class BasePatchSelector(BagOutputMixin, TransformerMixin, BaseEstimator, auto_wr
         return bags, form
 
 
-def own_weights(bags, i):
-    """How much each patch of an image counts by itself.
-
-    Parameters
-    ----------
-    bags : PatchBags
-        Images.
-    i : int
-        Position of the image.
-
-    Returns
-    -------
-    ndarray of shape (n_patches_i,), or None
-        The field ``weights``, None where the images came without.
-
-    Raises
-    ------
-    ValueError
-        If these are not weights.
-    """
-    return check_weights(bags.field("weights", i), i) if "weights" in bags.fields else None
-
-
 def _weights(bags, choices):
     """Weights of each image's kept patches."""
     return [choice.weights(own_weights(bags, i)) for i, choice in enumerate(choices)]
 
 
-def _keep(bags, choices):
-    """Images with the chosen patches and their weights."""
-    kept = bags.take([choice.kept for choice in choices])
-    return kept.with_values(kept.values, weights=np.concatenate(_weights(bags, choices)))
+def _keep(bags, kept, weights):
+    """Images with the kept patches and their weights."""
+    bags = bags.take(kept)
+    return bags.with_values(bags.values, weights=np.concatenate(weights))

@@ -88,3 +88,23 @@ def greedy_medoids(distances, first=()):
         # Only the patches that are now nearer to a taken one change what taking another would save.
         costs += (np.minimum(D[closer], uncovered[closer, None]) - np.minimum(D[closer], before[:, None])).sum(axis=0)
     return order, left
+
+
+def nearest_kept(distances, kept):
+    """Let every patch be represented by the nearest kept one.
+
+    Parameters
+    ----------
+    distances : ndarray of shape (n_patches, n_patches)
+        Symmetric distances.
+    kept : ndarray of int, shape (n_kept,)
+        Kept patches; each represents itself, even where it has a copy. Equally near ones go by their place in `kept`.
+
+    Returns
+    -------
+    ndarray of int, shape (n_patches,)
+        Representatives.
+    """
+    representatives = kept[distances[:, kept].argmin(axis=1)]
+    representatives[kept] = kept
+    return representatives

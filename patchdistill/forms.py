@@ -113,26 +113,29 @@ def check_features(values, offsets=(0,)):
     return values
 
 
-def check_weights(weights, i):
-    """Check the weights of the patches of an image.
+def own_weights(bags, i):
+    """How much each patch of an image counts by itself.
 
     Parameters
     ----------
-    weights : ndarray
-        What the field ``weights`` says of them.
+    bags : PatchBags
+        Images.
     i : int
-        Position of the image, for the error message.
+        Position of the image.
 
     Returns
     -------
-    ndarray of shape (n_patches,)
-        The weights.
+    ndarray of shape (n_patches_i,), or None
+        The field ``weights``, None where the images came without.
 
     Raises
     ------
     ValueError
-        If they are not one number per patch, negative, not finite, or all zero.
+        If these are not one number per patch, negative, not finite, or all zero.
     """
+    if "weights" not in bags.fields:
+        return None
+    weights = bags.field("weights", i)
     if weights.ndim != 1 or not (np.isfinite(weights).all() and weights.min() >= 0 and weights.sum() > 0):
         raise ValueError(
             f"The weights of image {i} have shape {weights.shape} and run from {weights.min():g} to {weights.max():g}; "

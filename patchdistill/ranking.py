@@ -39,6 +39,28 @@ class Choice(NamedTuple):
         """Kept patches, ascending."""
         return np.sort(self.ranking[: self.n_kept])
 
+    def renumbered(self, order):
+        """Give the numbers that patches have in the image to a choice made among them in some order.
+
+        Parameters
+        ----------
+        order : ndarray of int, shape (n_patches,)
+            For each patch of the choice, its number in the image.
+
+        Returns
+        -------
+        Choice
+            The same choice.
+        """
+        representatives, kept_weights = self.representatives, self.kept_weights
+        if representatives is not None:
+            representatives = np.full(len(order), -1)
+            stood_for = self.representatives >= 0
+            representatives[order[stood_for]] = order[self.representatives[stood_for]]
+        if kept_weights is not None:
+            kept_weights = kept_weights[np.argsort(order[self.kept])]
+        return Choice(order[self.ranking], self.n_kept, representatives, kept_weights)
+
     def weights(self, counts=None):
         """How much each kept patch counts.
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from patchdistill.coverage import greedy_medoids, self_tuning_distances
+from patchdistill.coverage import greedy_medoids, nearest_kept, self_tuning_distances
 from patchdistill.quadrature import quadrature_error, quadrature_kernel, quadrature_order, quadrature_weights
 from patchdistill.ranking import AUTO, Choice, n_keep
 
@@ -79,9 +79,7 @@ class _Represented:
 
     def weights(self, n_kept):
         kept = self.order[:n_kept]
-        nearest = self.distances[:, kept].argmin(axis=1)
-        nearest[kept] = np.arange(n_kept)  # a copy that is kept stands for itself
-        shares = np.bincount(nearest, self.counts, n_kept)
+        shares = np.bincount(nearest_kept(self.distances, kept), self.counts, len(self.counts))[kept]
         return quadrature_weights(self.kernel, self.counts, kept, shares)
 
     def error(self, n_kept):

@@ -260,5 +260,4 @@ def choose_patches(E, scores, counts=None, *, rate, keep, coverage, outlier_thre
         distances = pairwise_distances(points, "euclidean")
         is_outlier = find_outliers(distances, scores, outlier_threshold)
         choice = represent(points, distances, rate, is_outlier, None if counts is None else counts[order])
-    kept_weights = choice.kept_weights[np.argsort(order[choice.kept])]
-    return Choice(order[choice.ranking], choice.n_kept, kept_weights=kept_weights), np.sort(order[is_outlier])
+    return choice.renumbered(order), np.sort(order[is_outlier])

@@ -8,8 +8,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from patchdistill._compat import _check_n_features
-from patchdistill.base import BasePatchSelector, own_weights
-from patchdistill.forms import restore_form
+from patchdistill.base import BasePatchSelector
+from patchdistill.forms import own_weights, restore_form
 from patchdistill.scoring import SOLUTION_PARAMETERS, convergence_message, embed, score_patches
 from patchdistill.selection import CHOICE_PARAMETERS, PARAMETER_CONSTRAINTS, check_choice, choose_patches
 

@@ -9,7 +9,7 @@ from patchdistill._threads import single_blas_thread
 from patchdistill.base import BasePatchSelector
 from patchdistill.normalization import NORMALIZATIONS, normalize_embeddings, unit_scale
 from patchdistill.problem import row_norms
-from patchdistill.ranking import Choice, n_keep
+from patchdistill.ranking import n_keep
 from patchdistill.similarity import pairwise_distances
 from patchdistill.ties import rounded
 
@@ -38,8 +38,7 @@ class DistanceSelector(BasePatchSelector):
         E = unit_scale(normalize_embeddings(E, self.normalize))
         order = from_mean_outwards(E)
         E = E[order]
-        choice = self._choose_patches(E, pairwise_distances(E), n_keep(len(E), self.rate))
-        return _renumbered(choice, order)
+        return self._choose_patches(E, pairwise_distances(E), n_keep(len(E), self.rate)).renumbered(order)
 
 
 class SeededMixin:
@@ -70,13 +69,3 @@ def from_mean_outwards(E):
     # Few patches are equally distant: only their features have to be compared.
     features = [E[i].tolist() if counts[place[i]] > 1 else [] for i in range(len(E))]
     return np.array(sorted(range(len(E)), key=lambda i: (place[i], features[i])))
-
-
-def _renumbered(choice, order):
-    """Give a choice among patches in some order the numbers that they have in the image."""
-    if choice.representatives is None:
-        return Choice(order[choice.ranking], choice.n_kept)
-    representatives = np.full(len(order), -1)
-    stood_for = choice.representatives >= 0
-    representatives[order[stood_for]] = order[choice.representatives[stood_for]]
-    return Choice(order[choice.ranking], choice.n_kept, representatives)

@@ -1,8 +1,8 @@
 """Baselines that keep patches from which no patch is far: farthest points, medoids, facility location."""
 
 from patchdistill.baselines._base import DistanceSelector
-from patchdistill.baselines.covers import choose_cover, farthest_points, k_medoids, represent
-from patchdistill.coverage import greedy_medoids
+from patchdistill.baselines.covers import choose_cover, farthest_points, k_medoids
+from patchdistill.coverage import greedy_medoids, nearest_kept
 from patchdistill.ranking import Choice
 
 
@@ -56,7 +56,7 @@ class FarthestPointSelector(DistanceSelector):
 
     def _choose_patches(self, E, distances, n_kept):
         ranking = farthest_points(distances, len(E), start=0)  # the first patch is the one nearest to the mean
-        return Choice(ranking, n_kept, represent(distances, ranking[:n_kept]))
+        return Choice(ranking, n_kept, nearest_kept(distances, ranking[:n_kept]))
 
 
 class KMedoidsSelector(DistanceSelector):
@@ -166,4 +166,4 @@ class FacilityLocationSelector(DistanceSelector):
 
     def _choose_patches(self, E, distances, n_kept):
         ranking, _ = greedy_medoids(distances)
-        return Choice(ranking, n_kept, represent(distances, ranking[:n_kept]))
+        return Choice(ranking, n_kept, nearest_kept(distances, ranking[:n_kept]))

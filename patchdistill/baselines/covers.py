@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.sparse import csr_array
 
-from patchdistill.coverage import greedy_medoids
+from patchdistill.coverage import greedy_medoids, nearest_kept
 from patchdistill.ranking import Choice
 from patchdistill.ties import on_grid, rank_relative
 
@@ -117,26 +117,6 @@ def _exchange_changes(distances, medoids):
     return changes
 
 
-def represent(distances, kept):
-    """Let every patch be represented by the nearest kept one.
-
-    Parameters
-    ----------
-    distances : ndarray of shape (n_patches, n_patches)
-        Symmetric distances.
-    kept : ndarray of int, shape (n_kept,)
-        Kept patches; each represents itself, even where it has a copy. Equally near ones go by their place in `kept`.
-
-    Returns
-    -------
-    ndarray of int, shape (n_patches,)
-        Representatives.
-    """
-    representatives = kept[distances[:, kept].argmin(axis=1)]
-    representatives[kept] = kept
-    return representatives
-
-
 def choose_cover(distances, picked):
     """Keep picked patches, and rank the others by how badly these cover them.
 
@@ -156,7 +136,7 @@ def choose_cover(distances, picked):
     others = np.delete(np.arange(len(distances)), picked)
     to_nearest = distances[np.ix_(others, picked)].min(axis=1)
     ranking = np.concatenate([picked, others[rank_relative(to_nearest, keep="high")]])
-    return Choice(ranking, len(picked), represent(distances, picked))
+    return Choice(ranking, len(picked), nearest_kept(distances, picked))
 
 
 def _check_count(k, n):

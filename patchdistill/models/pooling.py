@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 
 from patchdistill._compat import _check_feature_names, _check_n_features, _fit_context
-from patchdistill.forms import check_bags, check_features, check_weights
+from patchdistill.forms import check_bags, check_features, own_weights
 
 _STATS = ("mean", "std")
 
@@ -86,11 +86,10 @@ class BagPooling(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         self._check_stats()
         bags, values = self._check_X(X, reset=False)
-        weighted = "weights" in bags.fields
         pooled = []
         for i, (start, stop) in enumerate(zip(bags.offsets[:-1], bags.offsets[1:], strict=True)):
             patches = values[start:stop].astype(np.float64)
-            weights = check_weights(bags.field("weights", i), i) if weighted else None
+            weights = own_weights(bags, i)
             mean = np.average(patches, axis=0, weights=weights)
             spread = np.sqrt(np.average((patches - mean) ** 2, axis=0, weights=weights))
             row = {"mean": mean, "std": spread}

@@ -11,9 +11,8 @@ from patchdistill.baselines.covers import (
     choose_cover,
     farthest_points,
     k_medoids,
-    represent,
 )
-from patchdistill.coverage import greedy_medoids
+from patchdistill.coverage import greedy_medoids, nearest_kept
 from patchdistill.similarity import pairwise_distances
 from patchdistill.testing.strategies import embeddings
 from patchdistill.ties import on_grid
@@ -134,7 +133,7 @@ def test_numbers_that_cannot_be_are_refused(pick, k):
 def test_every_patch_is_represented_by_the_nearest_and_kept_ones_by_themselves(problem):
     distances, k = problem
     kept = farthest_points(distances, k)
-    representatives = represent(distances, kept)
+    representatives = nearest_kept(distances, kept)
     np.testing.assert_array_equal(representatives[kept], kept)
     np.testing.assert_array_equal(distances[np.arange(len(distances)), representatives], distances[:, kept].min(axis=1))
 
