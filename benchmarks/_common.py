@@ -13,6 +13,9 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_info
 
+from patchdistill.demo.scenes import find_scenes
+from patchdistill.images import list_images
+
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("patchdistill", "numpy", "scipy", "scikit-learn", "joblib", "threadpoolctl")
 
@@ -77,22 +80,17 @@ def growth(sizes, times):
 
 def bundled_paths():
     """Photographs that scikit-image and scikit-learn carry."""
-    import skimage
-    import sklearn.datasets
+    return sorted(find_scenes()[0].values(), key=lambda path: path.stem)
 
-    from patchdistill.images import list_images
 
-    names = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "ihc", "motorcycle_left", "retina", "rocket")
-    paths = [path for path in list_images(Path(skimage.__file__).parent / "data") if path.stem in names]
-    return paths + list_images(Path(sklearn.datasets.__file__).parent / "images")
+def data_folder():
+    """Folder of the test data, whether it is there or not."""
+    return Path(os.environ.get("PATCHDISTILL_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
 def real_paths(folder):
     """Pictures in a folder of the test data where it is, else the bundled photographs."""
-    from patchdistill.images import list_images
-
-    root = os.environ.get("PATCHDISTILL_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")
-    return list_images(Path(root) / folder) if (Path(root) / folder).is_dir() else bundled_paths()
+    return list_images(data_folder() / folder) if (data_folder() / folder).is_dir() else bundled_paths()
 
 
 def real_pictures(limit=None, folder="panoramas", width=1280):

@@ -8,14 +8,13 @@ where it stopped.
 import csv
 import hashlib
 import json
-import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from _common import bundled_paths
+from _common import bundled_paths, data_folder
 from _distortions import CLEAN, LEVELS, distort, missing_kinds
 from _random_cnn import RandomCNN
 from _resume import CACHE
@@ -147,7 +146,7 @@ def livec_table(*, limit=None):
 
 
 def _test_data(name):
-    root = Path(os.environ.get("PATCHDISTILL_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    root = data_folder()
     if not (root / name).is_dir():
         raise FileNotFoundError(
             f"There is no folder {root / name}. Set PATCHDISTILL_TEST_DATA to the folder that holds {name!r}."
