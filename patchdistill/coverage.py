@@ -77,16 +77,21 @@ def greedy_medoids(distances, first=()):
     array([29.,  4.,  2.,  1.,  0.,  0.])
     """
     n, D = len(distances), on_grid(distances)
-    uncovered = np.full(n, np.inf)  # distance of each patch to the nearest one taken
-    costs, taken = D.sum(axis=0), np.zeros(n, dtype=bool)  # costs[j]: sum of the distances if j is taken next
+    nearest = np.full(n, np.inf)  # distance of each patch to the nearest one taken
+    served = D.copy()  # served[i, j]: that of patch i once j is taken too
+    costs = D.sum(axis=0)  # their sums, without end where j is taken already
     order, left = np.empty(n, dtype=np.intp), np.empty(n)
     for k in range(n):
-        j = first[k] if k < len(first) else np.argmin(np.where(taken, np.inf, costs))
-        order[k], left[k], taken[j] = j, costs[j], True
-        closer = np.flatnonzero(D[:, j] < uncovered)
-        before, uncovered[closer] = uncovered[closer], D[closer, j]
+        j = first[k] if k < len(first) else costs.argmin()
+        order[k], left[k] = j, costs[j]
         # Only the patches that are now nearer to a taken one change what taking another would save.
-        costs += (np.minimum(D[closer], uncovered[closer, None]) - np.minimum(D[closer], before[:, None])).sum(axis=0)
+        closer = np.flatnonzero(D[:, j] < nearest)
+        nearest[closer] = D[closer, j]
+        before = served[closer]
+        after = np.minimum(before, nearest[closer, None])
+        costs -= (before - after).sum(axis=0)
+        served[closer] = after
+        costs[j] = np.inf
     return order, left
 
 

@@ -49,8 +49,8 @@ def unit_rows(E):
     ndarray of float64, shape (n_patches, n_features)
         Scaled rows.
     """
-    E = _divide(E, np.abs(E).max(axis=1, keepdims=True, initial=0.0))  # no overflow in the squares
-    return _divide(E, np.linalg.norm(E, axis=1, keepdims=True))
+    E = _divide(E, _largest(E, axis=1)[:, None])  # no overflow in the squares
+    return _divide(E, np.sqrt(np.einsum("ij,ij->i", E, E))[:, None], out=E)
 
 
 def unit_scale(E):
@@ -66,7 +66,7 @@ def unit_scale(E):
     ndarray of float64, shape (n_patches, n_features)
         Entries in [-1, 1].
     """
-    return E / (np.abs(E).max() or 1.0)
+    return E / (_largest(E, axis=None) or 1.0)
 
 
 def standardize_columns(E, reference=slice(None)):
@@ -84,13 +84,19 @@ def standardize_columns(E, reference=slice(None)):
     ndarray of float64, shape (n_patches, n_features)
         Standardized embeddings.
     """
-    largest = np.abs(E).max(axis=0)
-    E = _divide(E, largest)
-    E = E - E[reference].mean(axis=0)
-    deviations = E[reference].std(axis=0)
+    E = _divide(E, _largest(E, axis=0))
+    E -= E[reference].mean(axis=0)
+    centered = E[reference]
+    deviations = np.sqrt(np.einsum("ij,ij->j", centered, centered) / len(centered))
     deviations[deviations <= 64 * np.finfo(float).eps] = 0.0  # of a constant column only rounding is left
-    return _divide(E, deviations)
+    return _divide(E, deviations, out=E)
 
 
-def _divide(E, scale):
-    return np.divide(E, scale, out=np.zeros_like(E), where=scale > 0)
+def _largest(E, axis):
+    """Largest absolute values, without a copy of the array."""
+    return np.maximum(E.max(axis=axis, initial=0.0), -E.min(axis=axis, initial=0.0))
+
+
+def _divide(E, scale, out=None):
+    """Divide; where the scale is zero, so is the result."""
+    return np.divide(E, np.where(scale > 0, scale, np.inf), out=out)

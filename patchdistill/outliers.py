@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from scipy.linalg import inv
 
 from patchdistill.ranking import rank
 
@@ -109,7 +110,7 @@ def outlyingness(distances, scores):
     if not len(others) or not variance > 0:
         return result
     G /= variance
-    inverse = np.linalg.inv(G[np.ix_(core, core)] + _RIDGE * np.eye(len(core)))
+    inverse = inv(G[np.ix_(core, core)] + _RIDGE * np.eye(len(core)))
     typical = np.percentile(1 / np.diag(inverse) - _RIDGE, _TYPICAL)
     if typical <= _RIDGE * np.finfo(float).eps * n:
         return result

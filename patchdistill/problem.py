@@ -1,5 +1,6 @@
 """The convex problem behind the selection: objective, residuals, duality gap. Mathematics only."""
 
+import copy
 import numbers
 
 import numpy as np
@@ -68,13 +69,7 @@ class ResidualProblem:
         self.Z = _finite_matrix(Z, "Z", "(n_patches, h)")
         if len(self.E) != len(self.Z):
             raise ValueError(f"E has {len(self.E)} rows and Z has {len(self.Z)}; both need one row per patch.")
-        for name, value in (("alpha", alpha), ("beta", beta)):
-            if not isinstance(value, numbers.Real) or isinstance(value, bool) or not value > 0:
-                raise ValueError(f"{name}={value!r} must be a number > 0.")
-        if np.isinf(alpha):
-            raise ValueError("alpha=inf leaves W = 0; use a finite alpha.")
-        self.alpha = float(alpha)
-        self.beta = float(beta)
+        self.alpha, self.beta = _penalties(alpha, beta)
 
     def misfit(self, W):
         """Give the misfit ``U = E W - Z``.
@@ -168,7 +163,58 @@ class ResidualProblem:
         float
             Objective.
         """
-        return self.loss(row_norms(self.misfit(W))) + self.alpha * float(row_norms(W).sum())
+        return self.value(row_norms(self.misfit(W)), W)
+
+    def value(self, misfit_norms, W):
+        """Objective of coefficients whose misfit is known.
+
+        Parameters
+        ----------
+        misfit_norms : ndarray of shape (n_patches,)
+            Row norms of the misfit.
+        W : ndarray of shape (n_active, h)
+            Coefficients; rows that are zero may be missing.
+
+        Returns
+        -------
+        float
+            Objective.
+        """
+        return self.loss(misfit_norms) + self.alpha * float(row_norms(W).sum())
+
+    def with_penalties(self, alpha, beta):
+        """Give the same problem with other penalties.
+
+        Parameters
+        ----------
+        alpha, beta : float
+            Penalties of `W` and of `R`, absolute and positive.
+
+        Returns
+        -------
+        ResidualProblem
+            On the same arrays.
+        """
+        problem = copy.copy(self)
+        problem.alpha, problem.beta = _penalties(alpha, beta)
+        return problem
+
+    def with_features(self, E):
+        """Give the same problem on other features.
+
+        Parameters
+        ----------
+        E : ndarray of float64, shape (n_patches, n_features)
+            Features, for example some of those there are; not checked.
+
+        Returns
+        -------
+        ResidualProblem
+            With the same target and penalties.
+        """
+        problem = copy.copy(self)
+        problem.E = E
+        return problem
 
     def dual_gap(self, W):
         """Bound on how far the objective of `W` is above the minimum.
@@ -185,7 +231,7 @@ class ResidualProblem:
         """
         U = self.misfit(W)
         dual, _ = self.dual_value(U)
-        return max(0.0, self.loss(row_norms(U)) + self.alpha * float(row_norms(W).sum()) - dual)
+        return max(0.0, self.value(row_norms(U), W) - dual)
 
     def dual_value(self, U):
         """Value of the dual at the feasible point that belongs to a misfit.
@@ -203,15 +249,15 @@ class ResidualProblem:
         -------
         value : float
             Lower bound of the minimum, at least 0.
-        correlations : ndarray of shape (n_features,)
-            Row norms of E'A before scaling: optimal coefficients satisfy ``correlations <= alpha``.
+        gradient : ndarray of shape (n_features, h)
+            E'A before scaling, the gradient of the loss in W: at optimal coefficients no row norm exceeds alpha.
         """
         A = 2 * self.clip(U)
-        correlations = row_norms(self.E.T @ A)
-        largest_scale = min(1.0, self.alpha / max(correlations.max(initial=0.0), self.alpha))
+        gradient = (A.T @ self.E).T
+        largest_scale = min(1.0, self.alpha / max(row_norms(gradient).max(initial=0.0), self.alpha))
         squared, inner = float(np.vdot(A, A)), float(np.vdot(A, self.Z))
         scale = min(max(-2 * inner / squared, 0.0), largest_scale) if squared > 0 else 0.0
-        return -(scale**2) * squared / 4 - scale * inner, correlations
+        return -(scale**2) * squared / 4 - scale * inner, gradient
 
     def alpha_max(self):
         """Smallest `alpha` at which ``W = 0`` is optimal, for this `beta`.
@@ -221,7 +267,7 @@ class ResidualProblem:
         float
             Penalty.
         """
-        return float(row_norms(self.E.T @ (2 * self.clip(self.Z))).max(initial=0.0))
+        return float(row_norms((2 * self.clip(self.Z).T @ self.E).T).max(initial=0.0))
 
     def beta_max(self):
         """Smallest `beta` at which ``R = 0`` goes with ``W = 0``: twice the largest row norm of the target.
@@ -232,6 +278,15 @@ class ResidualProblem:
             Penalty.
         """
         return 2 * float(row_norms(self.Z).max(initial=0.0))
+
+
+def _penalties(alpha, beta):
+    for name, value in (("alpha", alpha), ("beta", beta)):
+        if not isinstance(value, numbers.Real) or isinstance(value, bool) or not value > 0:
+            raise ValueError(f"{name}={value!r} must be a number > 0.")
+    if np.isinf(alpha):
+        raise ValueError("alpha=inf leaves W = 0; use a finite alpha.")
+    return float(alpha), float(beta)
 
 
 def _finite_matrix(A, name, shape):

@@ -44,9 +44,11 @@ def quadrature_kernel(points, distances):
         Positive semidefinite.
     """
     first = standardize_columns(points)
-    second = first**2 - np.mean(first**2, axis=0)
-    moments = (first @ first.T + second @ second.T / 4) / points.shape[1]
-    return moments + rbf_affinity(distances, _BANDWIDTH)
+    moments = first @ first.T
+    second = np.square(first, out=first)
+    second -= np.mean(second, axis=0)
+    moments += second @ second.T / 4
+    return moments / points.shape[1] + rbf_affinity(distances, _BANDWIDTH)
 
 
 def quadrature_order(kernel, counts, n):
@@ -74,18 +76,21 @@ def quadrature_order(kernel, counts, n):
     .. [1] F. Huszar, D. Duvenaud, "Optimally-Weighted Herding is Bayesian Quadrature", UAI 2012.
     """
     ridge = _RIDGE * np.mean(np.diag(kernel))
-    covariance, unexplained = kernel.copy(), kernel @ counts
-    order = []
-    while len(order) < n:
-        gains = np.where(unexplained > 0, unexplained**2 / (np.maximum(np.diag(covariance), 0.0) + ridge), 0.0)
+    variances, unexplained = np.diag(kernel).copy(), kernel @ counts
+    # A pivoted Cholesky factorization of the kernel: only the columns of patches taken are ever needed.
+    factor, order = np.empty((n, len(kernel))), []
+    for k in range(n):
+        gains = np.where(unexplained > 0, unexplained**2 / (np.maximum(variances, 0.0) + ridge), 0.0)
         gains[order] = 0.0
         if not gains.max() > 0:
             break
         j = int(rounded(gains).argmax())
+        column = kernel[j] - factor[:k, j] @ factor[:k]
+        scale = variances[j] + ridge
         order.append(j)
-        column = covariance[:, j] / (covariance[j, j] + ridge)
-        unexplained = unexplained - column * unexplained[j]
-        covariance -= np.outer(column, covariance[j])
+        unexplained = unexplained - column * (unexplained[j] / scale)
+        factor[k] = column / np.sqrt(scale)
+        variances -= factor[k] ** 2
     return np.array(order, dtype=np.intp)
 
 

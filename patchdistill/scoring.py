@@ -117,9 +117,9 @@ def _scaled_problem(rows, Z, alpha, beta):
 
     Rows that are all zero have no maximum of alpha (W = 0 whatever alpha is); any positive number serves.
     """
-    beta *= ResidualProblem(rows, Z).beta_max()
-    alpha *= ResidualProblem(rows, Z, beta=beta).alpha_max() or 1.0
-    return ResidualProblem(rows, Z, alpha, beta)
+    problem = ResidualProblem(rows, Z)
+    problem = problem.with_penalties(problem.alpha, beta * problem.beta_max())
+    return problem.with_penalties(alpha * (problem.alpha_max() or 1.0), problem.beta)
 
 
 def relative_residuals(residual_norms, target_norms):

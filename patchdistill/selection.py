@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from numbers import Integral, Real
 
 import numpy as np
@@ -16,9 +17,16 @@ from patchdistill.outliers import find_outliers, split_core
 from patchdistill.problem import ResidualProblem
 from patchdistill.ranking import AUTO, Choice, check_rate, n_keep, rank
 from patchdistill.representation import represent
-from patchdistill.scoring import SOLUTION_PARAMETERS, content_order, convergence_message, embed, score_patches
+from patchdistill.scoring import (
+    SOLUTION_PARAMETERS,
+    ScoredPatches,
+    content_order,
+    convergence_message,
+    embed,
+    score_patches,
+)
 from patchdistill.similarity import METRICS, pairwise_distances
-from patchdistill.solvers import SOLVERS, Solution
+from patchdistill.solvers import SOLVERS
 
 # What each parameter may be; ResidualPatchSelector has the same ones.
 PARAMETER_CONSTRAINTS = {
@@ -92,17 +100,37 @@ class PatchSelection:
         1 is as bad as not being explained at all.
     solution : Solution
         Answer of the solver, with its duality gap.
-    problem : ResidualProblem
-        What was solved.
+    embeddings : ndarray of shape (n_patches, n_features)
+        What was measured, as it came in.
+    normalize : {"rows", "columns"} or None
+        How it was normalized.
+    scored : ScoredPatches
+        Scores, solution and target, as the cache keeps them.
     """
 
     indices: np.ndarray
     weights: np.ndarray
     outliers: np.ndarray
     ranking: np.ndarray
-    scores: np.ndarray
-    solution: Solution
-    problem: ResidualProblem
+    embeddings: np.ndarray
+    normalize: str | None
+    scored: ScoredPatches
+
+    @property
+    def scores(self):
+        """Relative residual of each patch."""
+        return self.scored.scores
+
+    @property
+    def solution(self):
+        """Answer of the solver."""
+        return self.scored.solution
+
+    @cached_property
+    def problem(self):
+        """What was solved, as a :class:`ResidualProblem`; made anew, since it takes the memory of the embeddings."""
+        E = normalize_embeddings(self.embeddings, self.normalize)
+        return ResidualProblem(E, self.scored.target, self.scored.alpha, self.scored.beta)
 
 
 def select_patches(
@@ -226,8 +254,7 @@ def select_patches(
         gap = solution.dual_gap / solution.objective
         warnings.warn(convergence_message([False], [gap], tol, max_iter), ConvergenceWarning, stacklevel=2)
     choice, outliers = choose_patches(E, scored.scores, **{name: parameters[name] for name in CHOICE_PARAMETERS})
-    problem = ResidualProblem(normalize_embeddings(E, normalize), scored.target, scored.alpha, scored.beta)
-    return PatchSelection(choice.kept, choice.weights(), outliers, choice.ranking, scored.scores, solution, problem)
+    return PatchSelection(choice.kept, choice.weights(), outliers, choice.ranking, E, normalize, scored)
 
 
 # The parameters of what follows the solution.
@@ -253,7 +280,7 @@ def choose_patches(E, scores, counts=None, *, rate, keep, coverage, outlier_thre
         return Choice(rank(scores, keep), n_keep(len(E), rate)), np.empty(0, np.intp)
     order, _ = content_order(E)
     order = order[rank(scores[order])]
-    points, scores = unit_scale(np.asarray(E, dtype=np.float64)[order]), scores[order]
+    points, scores = unit_scale(E[order].astype(np.float64)), scores[order]
     if normalize == "columns":
         points = standardize_columns(points, split_core(scores)[0])
     with single_blas_thread():

@@ -148,7 +148,7 @@ def rbf_affinity(distances, bandwidth=4.0):
         ``exp(-distances**2 / (2 * bandwidth * median))``, in [0, 1]. All ones where all patches are copies.
     """
     squared = distances**2
-    positive = squared[np.triu_indices(len(squared), k=1)]
+    positive = squareform(squared, checks=False)
     positive = positive[positive > 0]
     if not len(positive):
         return np.ones_like(squared)
@@ -189,4 +189,4 @@ def spectral_target(affinity, h=10):
         eigenvalues, vectors = eigh(affinity)
         cut = np.searchsorted(eigenvalues, eigenvalues[n - h] - tolerance)
     eigenvalues, vectors = eigenvalues[cut:][::-1], vectors[:, cut:][:, ::-1]
-    return vectors * np.sqrt(np.maximum(eigenvalues, 0.0))
+    return np.ascontiguousarray(vectors * np.sqrt(np.maximum(eigenvalues, 0.0)))

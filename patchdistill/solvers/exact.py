@@ -13,16 +13,17 @@ Nothing here depends on the signs or the rotation of the columns of Z, and no ma
 """
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import lapack
 
 from patchdistill.problem import row_norms
 from patchdistill.solvers.solution import Solution
 
 _FIRST_FEATURES = 20
-_INNER_GAP = 0.1  # the working set is solved to this share of the gap that is left on all features
-_CG_TOL = 0.1  # the equations are solved no better than the step deserves
+_INNER_GAP = 0.2  # the working set is solved to this share of the gap that is left on all features
+_CG_TOL = 0.2  # the equations are solved no better than the step deserves
 _CG_MAX = 100
 _FIRST_DAMPING, _LEAST_DAMPING, _DAMPING_FACTOR = 0.1, 1e-10, 4.0
+_DAMPING_PER_GAP = 0.1  # far from the answer, by the relative gap, Newton's model is not trusted
 _GOOD_STEP, _POOR_STEP = 0.75, 0.25  # decrease of the objective as a share of what the model promised
 _LENGTHS = (1.0, 0.5, 0.25)
 _SHORTEST = 2.0**-12
@@ -48,15 +49,14 @@ def solve_exact(problem, tol=1e-3, max_iter=1000):
         Deterministic; `converged` is False when `max_iter` or the precision of the machine stopped it first.
     """
     E, Z = problem.E, problem.Z
-    squared_norms = np.einsum("ij,ij->j", E, E)
     active = np.empty(0, dtype=np.intp)
     W_active = np.empty((0, Z.shape[1]))
     U = -Z
     n_iter, damping = 0, _FIRST_DAMPING
     history = {"n_iter": [], "objective": [], "dual_gap": []}
     while True:
-        objective = _objective(problem, W_active, U)
-        dual, correlations = problem.dual_value(U)
+        objective = problem.value(row_norms(U), W_active)
+        dual, gradient = problem.dual_value(U)
         gap = max(0.0, objective - dual)
         for name, value in (("n_iter", n_iter), ("objective", objective), ("dual_gap", gap)):
             history[name].append(value)
@@ -66,16 +66,15 @@ def solve_exact(problem, tol=1e-3, max_iter=1000):
         )
         if converged or stuck or n_iter >= max_iter:
             break
-        new = _worst_violators(correlations, problem.alpha, active)
-        W_active = np.vstack([W_active, _first_coefficients(problem, U, W_active, new, correlations, squared_norms)])
+        new = _worst_violators(gradient, problem.alpha, active)
+        first = _first_coefficients(problem, U, W_active, E[:, new], gradient[new])
+        W_active = np.vstack([W_active, first])
         active = np.concatenate([active, new])
         target = max(_INNER_GAP * gap, tol * objective / 3)
-        W_active, U, steps, damping = _solve_working_set(
+        rows, W_active, U, steps, damping = _solve_working_set(
             problem, E[:, active], W_active, target, max_iter - n_iter, damping
         )
-        n_iter += steps
-        kept = W_active.any(axis=1)
-        active, W_active = active[kept], W_active[kept]
+        active, n_iter = active[rows], n_iter + steps
     W = np.zeros((E.shape[1], Z.shape[1]))
     W[active] = W_active
     return Solution(
@@ -90,25 +89,20 @@ def solve_exact(problem, tol=1e-3, max_iter=1000):
     )
 
 
-def _objective(problem, W, U):
-    return problem.loss(row_norms(U)) + problem.alpha * float(row_norms(W).sum())
-
-
-def _worst_violators(correlations, alpha, active):
+def _worst_violators(gradient, alpha, active):
     """Features outside the working set whose correlation with the dual point exceeds alpha, worst first."""
-    correlations = correlations.copy()
+    correlations = row_norms(gradient)
     correlations[active] = 0.0
     violators = np.flatnonzero(correlations > alpha)
     worst_first = violators[np.argsort(-correlations[violators], kind="stable")]
     return worst_first[: max(_FIRST_FEATURES, 2 * len(active))]
 
 
-def _first_coefficients(problem, U, W_active, new, correlations, squared_norms):
+def _first_coefficients(problem, U, W_active, E_new, gradient):
     """Coefficients to start the new features from: each one's own proximal step, shortened together until they help."""
-    gradients = problem.E[:, new].T @ (2 * problem.clip(U))
-    steps = (1 - problem.alpha / correlations[new]) / (2 * squared_norms[new])
-    W_new = -gradients * steps[:, None]
-    change = problem.E[:, new] @ W_new
+    steps = (1 - problem.alpha / row_norms(gradient)) / (2 * np.einsum("ij,ij->j", E_new, E_new))
+    W_new = -gradient * steps[:, None]
+    change = E_new @ W_new
     penalty, own_penalty = problem.alpha * row_norms(W_active).sum(), problem.alpha * row_norms(W_new).sum()
     # Convex in the scale and decreasing at 0: the first of the halvings that no longer improves on the one before is
     # past the best.
@@ -123,30 +117,42 @@ def _first_coefficients(problem, U, W_active, new, correlations, squared_norms):
 
 
 def _solve_working_set(problem, E, W, target_gap, max_steps, damping):
-    """Minimize over the features of `E` alone, to a gap on these features: W, its misfit, steps done, next damping."""
-    sub = type(problem)(E, problem.Z, problem.alpha, problem.beta)
-    U = sub.misfit(W)
-    objective = _objective(sub, W, U)
-    previous, best_gap, best, patience = np.inf, np.inf, (W, U), _PATIENCE
-    for step in range(max_steps):
-        dual, _ = sub.dual_value(U)
-        gap = objective - dual
+    """Minimize over the features of `E` alone, to a gap on those of them that stay.
+
+    Returns
+    -------
+    rows : ndarray of int
+        Features whose coefficients are not zero.
+    W : ndarray of shape (n_rows, h)
+        Their coefficients.
+    U : ndarray of shape (n_patches, h)
+        Misfit.
+    steps : int
+        Steps done.
+    damping : float
+        Of the next step.
+    """
+    U = E @ W - problem.Z
+    objective = problem.value(row_norms(U), W)
+    rows = np.arange(len(W))
+    previous, best_gap, best, patience = np.inf, np.inf, None, _PATIENCE
+    for step in range(max_steps + 1):
+        stays = W.any(axis=1)
+        if not stays.all():
+            rows, W, E = rows[stays], W[stays], E[:, stays]
+        # A feature that has left by mistake is for the check of all features to bring back: it cannot return here, and
+        # a gap that counts it would not close.
+        gap = objective - problem.with_features(E).dual_value(U)[0]
         # Where the objective has no digits left to show it, only the gap tells whether a step was one forward.
         stalled = previous - objective <= _ROUNDING * objective
         if gap < best_gap or not stalled:
-            best_gap, best, patience = gap, (W, U), _PATIENCE
-        elif patience == 0:
-            return *best, step, damping
+            best_gap, best, patience = gap, (rows, W, U), _PATIENCE
         else:
             patience -= 1
-        rows = np.flatnonzero(W.any(axis=1))
-        if gap <= target_gap or not len(rows):
+        if gap <= target_gap or not len(rows) or patience < 0 or step == max_steps:
             return *best, step, damping
         previous = objective
-        W_rows, U, objective, damping = _step(sub, E[:, rows], W[rows], U, objective, damping)
-        W = np.zeros_like(W)
-        W[rows] = W_rows
-    return W, U, max_steps, damping
+        W, U, objective, damping = _step(problem, E, W, U, objective, max(damping, _DAMPING_PER_GAP * gap / objective))
 
 
 def _step(problem, E, W, U, objective, damping):
@@ -165,7 +171,7 @@ def _step(problem, E, W, U, objective, damping):
             if damping < 1.0:
                 W_new[np.einsum("ij,ij->i", W_new, W) <= 0] = 0.0
             U_new = E @ W_new - problem.Z
-            value = _objective(problem, W_new, U_new)
+            value = problem.value(row_norms(U_new), W_new)
             if value < highest:
                 break
         used = damping
@@ -191,36 +197,36 @@ class _LocalModel:
         norms = row_norms(U)
         weights = problem.huber_weights(norms)[:, None]
         self.alpha = problem.alpha
-        self.outlying = np.flatnonzero(norms > problem.beta / 2)
-        self.units_U = U[self.outlying] / norms[self.outlying, None]
+        # Units of the outlying rows alone: of the others nothing is taken.
+        self.units_U = U * np.where(norms > problem.beta / 2, 1 / np.maximum(norms, problem.beta / 2), 0.0)[:, None]
         self.scale = np.sqrt(row_norms(W))[:, None]
         self.units_W = W / self.scale**2
         self.E = E * self.scale.T
-        self.weighted = 2 * weights * self.E
-        self.gradient = self.weighted.T @ U + self.alpha * self.units_W * self.scale
+        self.weighted = (2 * weights * self.E).T
+        self.gradient = self.weighted @ U + self.alpha * self.units_W * self.scale
         n, m = self.E.shape
         self.has_more_features = m > n
         if self.has_more_features:  # the Woodbury identity: n x n instead of m x m
             matrix, ridge = self.E @ self.E.T, self.alpha / (2 * weights[:, 0])
         else:
-            matrix, ridge = self.E.T @ self.weighted, self.alpha
-        matrix[np.diag_indices_from(matrix)] += ridge
-        self.factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+            matrix, ridge = self.weighted @ self.E, self.alpha
+        matrix.flat[:: len(matrix) + 1] += ridge
+        self.factor = _cholesky(matrix)
 
     def _precondition(self, residual):
         """Multiply by the inverse of the majorizer."""
         if self.has_more_features:
-            inner = cho_solve(self.factor, self.E @ residual, check_finite=False)
-            return (residual - self.E.T @ inner) / self.alpha
-        return cho_solve(self.factor, residual, check_finite=False)
+            return (residual - self.E.T @ _solve(self.factor, self.E @ residual)) / self.alpha
+        return _solve(self.factor, residual)
 
     def _multiply(self, V, damping):
         """``(H + damping (M - H)) V``: the rank-one terms, along U and along W, count by 1 - damping."""
         X = self.E @ V
-        along_U = np.einsum("ij,ij->i", self.units_U, X[self.outlying])[:, None] * self.units_U
-        along_W = np.einsum("ij,ij->i", self.units_W, V)[:, None] * self.units_W
-        X[self.outlying] -= (1 - damping) * along_U
-        return self.weighted.T @ X + self.alpha * (V - (1 - damping) * along_W)
+        X -= ((1 - damping) * np.einsum("ij,ij->i", self.units_U, X))[:, None] * self.units_U
+        image = self.weighted @ X
+        image += self.alpha * V
+        image -= (self.alpha * (1 - damping) * np.einsum("ij,ij->i", self.units_W, V))[:, None] * self.units_W
+        return image
 
     def minimize(self, damping):
         """Preconditioned conjugate gradients: the step, and the decrease that the model promises for it."""
@@ -235,10 +241,24 @@ class _LocalModel:
                 break
             length = energy / curvature
             step += length * conjugate
-            residual = residual - length * image
+            residual -= length * image
             preconditioned = self._precondition(residual)
             previous, energy = energy, np.vdot(residual, preconditioned)
             if energy <= _CG_TOL**2 * first:
                 break
             conjugate = preconditioned + energy / previous * conjugate
         return step * self.scale, -np.vdot(self.gradient, step) / 2
+
+
+# LAPACK itself: on matrices as small as these, SciPy's checks cost more than the work.
+
+
+def _cholesky(matrix):
+    factor, info = lapack.dpotrf(matrix.T, lower=True, clean=False, overwrite_a=True)
+    if info:
+        raise np.linalg.LinAlgError(f"The matrix is not positive definite (dpotrf: {info}).")
+    return factor
+
+
+def _solve(factor, right):
+    return lapack.dpotrs(factor, right, lower=True)[0]
