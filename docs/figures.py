@@ -6,6 +6,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt  # noqa: E402
 from study_tables import study_table  # noqa: E402
+from tables import _load  # noqa: E402
 
 # Told apart without color too: each has its own marker and line.
 STYLES = {
@@ -73,4 +74,28 @@ def curve(ax, rows, key):
         ax.plot([row["rate"] for row in of_selector], values, label=name, markersize=4, linewidth=1.2, **style)
 
 
-FIGURES = {"rate_curves": rate_curves}
+def sensitivity():
+    """SRCC of the retrained and the fixed model against every parameter, one at a time, with one standard deviation."""
+    rows = _load("study_sensitivity")["one_at_a_time"]
+    rows = [row for row in rows if row["scenes"] == "chosen on" and row["rate"] == 0.1]
+    parameters = list(dict.fromkeys(row["parameter"] for row in rows))
+    figure, axes = plt.subplots(
+        2, len(parameters), figsize=(2.1 * len(parameters), 4.8), sharey="row", layout="constrained"
+    )
+    lines = {"representatives": STYLES["default selection"], "lowest residual": STYLES["lowest residual"]}
+    for of_mode, mode in zip(axes, ("fixed", "retrained"), strict=True):
+        for ax, parameter in zip(of_mode, parameters, strict=True):
+            for shift, (selection, style) in zip((-0.06, 0.06), lines.items(), strict=True):
+                found = [r for r in rows if (r["mode"], r["parameter"], r["selection"]) == (mode, parameter, selection)]
+                x = [k + shift for k in range(len(found))]
+                y, sd = [row["srcc"]["value"] for row in found], [row["srcc_sd"] for row in found]
+                ax.errorbar(x, y, yerr=sd, label=selection, markersize=4, linewidth=1, capsize=2, **style)
+            ax.set_xticks(range(len(found)), [row["value"] for row in found], rotation=45, fontsize=7)
+            ax.set_title(parameter if mode == "fixed" else "")
+            ax.grid(alpha=0.3)
+        of_mode[0].set_ylabel(f"SRCC, {mode}, 10 % kept")
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure
+
+
+FIGURES = {"rate_curves": rate_curves, "sensitivity": sensitivity}

@@ -1,5 +1,7 @@
 """Tables of the page "What selection buys, and when", from the files that the studies wrote."""
 
+import itertools
+
 from tables import _interval, _load, _source, _table
 
 # The table on planted bags: key, header, and whether higher is better.
@@ -73,6 +75,38 @@ def downstream(data, features, label, scenes, model="svr", mode="fixed", selecto
     return text + f"({whole['low']:.3f} to {whole['high']:.3f}).\n\n" + _table(header, rows)
 
 
+def factors():
+    """Analysis of variance."""
+    results = _load("study_sensitivity")
+    rows = []
+    for name, table in results["all_together"]["tables"].items():
+        for factor, row in table.items():
+            if factor != "scene":
+                means = ", ".join(f"{level}: {mean:.3f}" for level, mean in row["means"].items())
+                p = f"{row['p']:.2g}" if row["p"] >= 1e-4 else "< 0.0001"
+                rows.append([name, factor, p, f"{row['eta_squared']:.4f}", means])
+    header = ["Model and selections", "Factor", "p", "Partial η²", "Mean SRCC within a scene, by level"]
+    return _table(header, rows) + _source("study_sensitivity", results)
+
+
+def one_at_a_time():
+    """Range of the SRCC over the values of every parameter, a tenth of the patches kept."""
+    found = [row for row in _load("study_sensitivity")["one_at_a_time"] if row["rate"] == 0.1]
+    rows = []
+    for parameter in dict.fromkeys(row["parameter"] for row in found):
+        values = ", ".join(dict.fromkeys(row["value"] for row in found if row["parameter"] == parameter))
+        for selection in ("representatives", "lowest residual"):
+            cells = [parameter, values, selection]
+            for mode, scenes in itertools.product(("fixed", "retrained"), ("chosen on", "confirmed on")):
+                asked = (parameter, selection, mode, scenes)
+                keys = ("parameter", "selection", "mode", "scenes")
+                srcc = [row["srcc"]["value"] for row in found if tuple(map(row.get, keys)) == asked]
+                cells.append(f"{min(srcc):.3f} to {max(srcc):.3f}")
+            rows.append(cells)
+    header = ["Parameter", "Values", "Selection", "Fixed, chosen on", "Fixed, confirmed on"]
+    return _table([*header, "Retrained, chosen on", "Retrained, confirmed on"], rows)
+
+
 def first_confirmation():
     """Show the default selection on the confirming scenes as first looked at, and as it is now."""
     first = {(row["mode"], row["rate"]): row for row in _load("first_confirmation")["rows"]}
@@ -98,6 +132,22 @@ def first_confirmation():
     return _table(header, rows) + _source("first_confirmation", _load("first_confirmation"))
 
 
+def automatic():
+    """Say what the automatic rate keeps."""
+    results = _load("study_sensitivity")["automatic_rate"]
+    share = results["share"]
+    rows = [
+        [name, f"{value['srcc']['value']:.3f}", f"{value['change']['value']:.3f}"]
+        for name, value in results.items()
+        if name != "share"
+    ]
+    text = (
+        f"With ``rate='auto'`` {share['mean']:.0%} of a panorama's patches are kept on average, {share['5 %']:.0%} to "
+        f"{share['95 %']:.0%} from the 5th to the 95th percentile.\n\n"
+    )
+    return text + _table(["Scenes and mode", "SRCC", "Change"], rows)
+
+
 SHOWN = (
     "random",
     "default selection",
@@ -119,4 +169,7 @@ STUDY_TABLES = {
     "livec_fixed": lambda: downstream("livec", "PatchStatistics", "mos", "all", selectors=SHOWN),
     "livec_retrained": lambda: downstream("livec", "PatchStatistics", "mos", "all", mode="retrained", selectors=SHOWN),
     "first_confirmation": first_confirmation,
+    "automatic": automatic,
+    "factors": factors,
+    "one_at_a_time": one_at_a_time,
 }

@@ -226,6 +226,10 @@ def select_patches(
     ResidualPatchSelector : The same for many images, as a scikit-learn transformer.
     patchdistill.solve : The solver alone.
 
+    Notes
+    -----
+    The evidence for each default is under :ref:`defaults`.
+
     References
     ----------
     .. [1] A. Sendjasni, S.-E. Benkabou, M.-C. Larabi, "Embedding-Driven Data Distillation for 360-Degree IQA With
