@@ -1,9 +1,11 @@
 import csv
+import gc
 import inspect
 import math
 import re
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -346,6 +348,24 @@ def test_what_came_before_an_error_is_not_lost(n_jobs, fails):
     assert [next(results) for _ in range(12)] == [(math.sqrt(i), []) for i in range(12)]
     with pytest.raises(OSError if fails == "reading" else ValueError):
         next(results)
+
+
+def slow_sqrt(x):
+    time.sleep(0.02)
+    return math.sqrt(x)
+
+
+@pytest.mark.parametrize("ends", ["error", "close"])
+def test_work_that_nobody_waits_for_is_dropped_without_a_word(ends):
+    results = in_order(slow_sqrt, [*range(12), -1, *range(40)], n_jobs=2)
+    for _ in range(12):
+        next(results)
+    if ends == "error":
+        with pytest.raises(ValueError):
+            next(results)
+    results.close()
+    del results
+    gc.collect()  # a warning at the end of a generator would be told of here
 
 
 # Going on

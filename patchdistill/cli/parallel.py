@@ -32,10 +32,16 @@ def in_order(function, items, n_jobs):
     """
     # No memory maps of large items: their files would stay until the end.
     parallel = Parallel(n_jobs=n_jobs, return_as="generator", pre_dispatch="2*n_jobs", max_nbytes=None)
-    for result, messages, error in parallel(_tasks(function, items)):
-        if error is not None:
-            raise error
-        yield result, messages
+    outcomes = parallel(_tasks(function, items))
+    try:
+        for result, messages, error in outcomes:
+            if error is not None:
+                raise error
+            yield result, messages
+    finally:
+        with warnings.catch_warnings():  # joblib tells of work that nobody waits for any more; whoever stopped knows
+            warnings.simplefilter("ignore", UserWarning)
+            outcomes.close()
 
 
 # Raised in a worker, an error makes joblib forget the results still to come before it: these are returned instead. What
