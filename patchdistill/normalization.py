@@ -30,9 +30,8 @@ def normalize_embeddings(E, how="rows"):
     array([[0.6, 0.8],
            [0. , 0. ]])
     """
-    E = np.asarray(E, dtype=np.float64)
     if how is None:
-        return E
+        return np.asarray(E, dtype=np.float64)
     return unit_rows(standardize_columns(E) if how == "columns" else E)
 
 
@@ -41,7 +40,7 @@ def unit_rows(E):
 
     Parameters
     ----------
-    E : ndarray of float64, shape (n_patches, n_features)
+    E : ndarray of shape (n_patches, n_features)
         Embeddings.
 
     Returns
@@ -58,7 +57,7 @@ def unit_scale(E):
 
     Parameters
     ----------
-    E : ndarray of float64, shape (n_patches, n_features)
+    E : ndarray of shape (n_patches, n_features)
         Embeddings of one image.
 
     Returns
@@ -66,7 +65,7 @@ def unit_scale(E):
     ndarray of float64, shape (n_patches, n_features)
         Entries in [-1, 1].
     """
-    return E / (_largest(E, axis=None) or 1.0)
+    return np.divide(E, _largest(E, axis=None) or 1.0, dtype=np.float64)
 
 
 def standardize_columns(E, reference=slice(None)):
@@ -74,7 +73,7 @@ def standardize_columns(E, reference=slice(None)):
 
     Parameters
     ----------
-    E : ndarray of float64, shape (n_patches, n_features)
+    E : ndarray of shape (n_patches, n_features)
         Embeddings.
     reference : slice or ndarray of int, default=slice(None)
         The patches over which means and deviations are taken; all by default.
@@ -94,9 +93,9 @@ def standardize_columns(E, reference=slice(None)):
 
 def _largest(E, axis):
     """Largest absolute values, without a copy of the array."""
-    return np.maximum(E.max(axis=axis, initial=0.0), -E.min(axis=axis, initial=0.0))
+    return np.maximum(E.max(axis=axis, initial=0.0), -E.min(axis=axis, initial=0.0)).astype(np.float64)
 
 
 def _divide(E, scale, out=None):
-    """Divide; where the scale is zero, so is the result."""
-    return np.divide(E, np.where(scale > 0, scale, np.inf), out=out)
+    """Divide, in float64; where the scale is zero, so is the result."""
+    return np.divide(E, np.where(scale > 0, scale, np.inf), out=out, dtype=np.float64)

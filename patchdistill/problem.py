@@ -139,16 +139,16 @@ class ResidualProblem:
 
         Parameters
         ----------
-        norms : ndarray of shape (n_patches,)
+        norms : ndarray of shape (..., n_patches)
             Row norms of the misfit.
 
         Returns
         -------
-        float
+        float or ndarray of shape (...)
             Sum over the patches.
         """
         clipped = np.minimum(norms, self.beta / 2)
-        return float(np.sum(clipped * (2 * norms - clipped)))
+        return np.sum(clipped * (2 * norms - clipped), axis=-1)
 
     def objective(self, W):
         """Value of P(W), the objective with the best `R`.
@@ -180,7 +180,7 @@ class ResidualProblem:
         float
             Objective.
         """
-        return self.loss(misfit_norms) + self.alpha * float(row_norms(W).sum())
+        return float(self.loss(misfit_norms) + self.alpha * row_norms(W).sum())
 
     def with_penalties(self, alpha, beta):
         """Give the same problem with other penalties.

@@ -56,7 +56,9 @@ def represent(points, distances, rate, is_outlier, counts=None):
             f"The {len(inside)} patches of an image that are no outliers all have weight 0, and so nothing is left to "
             "represent. Use outlier_threshold=numpy.inf, or other weights."
         )
-    image = _Represented(points[inside], distances[np.ix_(inside, inside)], counts[inside])
+    if len(outside):
+        points, distances = points[inside], distances[np.ix_(inside, inside)]
+    image = _Represented(points, distances, counts[inside])
     n_kept = image.smallest() if rate == AUTO else n_keep(n, rate)
     n_inside = min(n_kept, len(inside))
     ranking = np.concatenate([inside[image.order], outside])

@@ -284,7 +284,7 @@ def choose_patches(E, scores, counts=None, *, rate, keep, coverage, outlier_thre
         return Choice(rank(scores, keep), n_keep(len(E), rate)), np.empty(0, np.intp)
     order, _ = content_order(E)
     order = order[rank(scores[order])]
-    points, scores = unit_scale(E[order].astype(np.float64)), scores[order]
+    points, scores = unit_scale(E[order]), scores[order]
     if normalize == "columns":
         points = standardize_columns(points, split_core(scores)[0])
     with single_blas_thread():

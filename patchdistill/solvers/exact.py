@@ -26,7 +26,7 @@ _FIRST_DAMPING, _LEAST_DAMPING, _DAMPING_FACTOR = 0.1, 1e-10, 4.0
 _DAMPING_PER_GAP = 0.1  # far from the answer, by the relative gap, Newton's model is not trusted
 _GOOD_STEP, _POOR_STEP = 0.75, 0.25  # decrease of the objective as a share of what the model promised
 _LENGTHS = (1.0, 0.5, 0.25)
-_SHORTEST = 2.0**-12
+_HALVINGS = 0.5 ** np.arange(13.0)[:, None]
 _PATIENCE = 5  # steps without a smaller gap, next to the minimum
 _ROUNDING = 16 * np.finfo(float).eps
 
@@ -67,7 +67,7 @@ def solve_exact(problem, tol=1e-3, max_iter=1000):
         if converged or stuck or n_iter >= max_iter:
             break
         new = _worst_violators(gradient, problem.alpha, active)
-        first = _first_coefficients(problem, U, W_active, E[:, new], gradient[new])
+        first = _first_coefficients(problem, U, E[:, new], gradient[new])
         W_active = np.vstack([W_active, first])
         active = np.concatenate([active, new])
         target = max(_INNER_GAP * gap, tol * objective / 3)
@@ -98,22 +98,18 @@ def _worst_violators(gradient, alpha, active):
     return worst_first[: max(_FIRST_FEATURES, 2 * len(active))]
 
 
-def _first_coefficients(problem, U, W_active, E_new, gradient):
+def _first_coefficients(problem, U, E_new, gradient):
     """Coefficients to start the new features from: each one's own proximal step, shortened together until they help."""
     steps = (1 - problem.alpha / row_norms(gradient)) / (2 * np.einsum("ij,ij->j", E_new, E_new))
     W_new = -gradient * steps[:, None]
     change = E_new @ W_new
-    penalty, own_penalty = problem.alpha * row_norms(W_active).sum(), problem.alpha * row_norms(W_new).sum()
     # Convex in the scale and decreasing at 0: the first of the halvings that no longer improves on the one before is
-    # past the best.
-    best, best_value, scale = 0.0, np.inf, 1.0
-    while scale >= _SHORTEST:
-        value = problem.loss(row_norms(U + scale * change)) + penalty + scale * own_penalty
-        if value >= best_value:
-            break
-        best, best_value = scale, value
-        scale /= 2
-    return best * W_new
+    # past the best. The misfits of all of them have norms that three inner products give.
+    squared, inner, moved = (np.einsum("ij,ij->i", A, B) for A, B in ((U, U), (U, change), (change, change)))
+    norms = np.sqrt(np.maximum(squared + _HALVINGS * (2 * inner + _HALVINGS * moved), 0.0))
+    values = problem.loss(norms) + _HALVINGS[:, 0] * problem.alpha * row_norms(W_new).sum()
+    improves = np.append(values[1:] < values[:-1], False)
+    return _HALVINGS[improves.argmin(), 0] * W_new
 
 
 def _solve_working_set(problem, E, W, target_gap, max_steps, damping):
