@@ -11,6 +11,9 @@ from sklearn.utils.validation import check_memory
 from patchdistill._compat import HasMethods, Interval, StrOptions, validate_parameter_constraints
 from patchdistill._threads import single_blas_thread
 from patchdistill.forms import check_features
+from patchdistill.large.outliers import find_outliers_of_many
+from patchdistill.large.sizes import is_large
+from patchdistill.large.strata import represent_many
 from patchdistill.normalization import NORMALIZATIONS, normalize_embeddings, standardize_columns, unit_scale
 from patchdistill.outliers import find_outliers, split_core
 from patchdistill.problem import ResidualProblem
@@ -94,6 +97,9 @@ class PatchSelection:
         Answer of the solver, with its duality gap.
     problem : ResidualProblem
         What was solved.
+    target_error : float
+        How far the problem's target is from that of the stated affinity: it is the exact target of an affinity that
+        differs from it by at most this share, in the spectral norm. 0 for images of at most 2,000 patches.
     """
 
     indices: np.ndarray
@@ -103,6 +109,7 @@ class PatchSelection:
     scores: np.ndarray
     solution: Solution
     problem: ResidualProblem
+    target_error: float
 
 
 def select_patches(
@@ -227,7 +234,16 @@ def select_patches(
         warnings.warn(convergence_message([False], [gap], tol, max_iter), ConvergenceWarning, stacklevel=2)
     choice, outliers = choose_patches(E, scored.scores, **{name: parameters[name] for name in CHOICE_PARAMETERS})
     problem = ResidualProblem(normalize_embeddings(E, normalize), scored.target, scored.alpha, scored.beta)
-    return PatchSelection(choice.kept, choice.weights(), outliers, choice.ranking, scored.scores, solution, problem)
+    return PatchSelection(
+        choice.kept,
+        choice.weights(),
+        outliers,
+        choice.ranking,
+        scored.scores,
+        solution,
+        problem,
+        scored.target_error,
+    )
 
 
 # The parameters of what follows the solution.
@@ -251,13 +267,20 @@ def choose_patches(E, scores, counts=None, *, rate, keep, coverage, outlier_thre
     """
     if coverage is None:
         return Choice(rank(scores, keep), n_keep(len(E), rate)), np.empty(0, np.intp)
-    order, _ = content_order(E)
-    order = order[rank(scores[order])]
+    order, copies = content_order(E)
+    groups = np.cumsum(~np.isin(np.arange(len(E)), copies))
+    by_preference = rank(scores[order])
+    order, groups = order[by_preference], groups[by_preference]
     points, scores = unit_scale(np.asarray(E, dtype=np.float64)[order]), scores[order]
     if normalize == "columns":
         points = standardize_columns(points, split_core(scores)[0])
+    counts = None if counts is None else counts[order]
     with single_blas_thread():
-        distances = pairwise_distances(points, "euclidean")
-        is_outlier = find_outliers(distances, scores, outlier_threshold)
-        choice = represent(points, distances, rate, is_outlier, None if counts is None else counts[order])
+        if is_large(len(E)):
+            is_outlier = find_outliers_of_many(points, scores, outlier_threshold)
+            choice = represent_many(points, groups, rate, is_outlier, counts)
+        else:
+            distances = pairwise_distances(points, "euclidean")
+            is_outlier = find_outliers(distances, scores, outlier_threshold)
+            choice = represent(points, distances, rate, is_outlier, counts)
     return choice.renumbered(order), np.sort(order[is_outlier])
