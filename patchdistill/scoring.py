@@ -29,7 +29,7 @@ class ScoredPatches:
     alpha, beta : float
         Absolute penalties.
     target_error : float
-        Bound on the relative change of the affinity of which the target is the exact one; 0 unless the image is large.
+        Relative error of the target, see :func:`patchdistill.large.target.large_target`; 0 unless the image is large.
     """
 
     scores: np.ndarray

@@ -14,6 +14,7 @@ from patchdistill.forms import check_features
 from patchdistill.large.outliers import find_outliers_of_many
 from patchdistill.large.sizes import is_large
 from patchdistill.large.strata import represent_many
+from patchdistill.large.target import TOLERANCE, inaccuracy_message
 from patchdistill.normalization import NORMALIZATIONS, normalize_embeddings, standardize_columns, unit_scale
 from patchdistill.outliers import find_outliers, split_core
 from patchdistill.problem import ResidualProblem
@@ -98,8 +99,8 @@ class PatchSelection:
     problem : ResidualProblem
         What was solved.
     target_error : float
-        How far the problem's target is from that of the stated affinity: it is the exact target of an affinity that
-        differs from it by at most this share, in the spectral norm. 0 for images of at most 2,000 patches.
+        The columns of the problem's target are exact eigenvectors of a matrix that differs from the affinity by at most
+        this share of it, in the spectral norm. At most 0.001, and 0 for images of at most 2,000 patches.
     """
 
     indices: np.ndarray
@@ -198,7 +199,8 @@ def select_patches(
     Warns
     -----
     ConvergenceWarning
-        If the exact solver stopped before it reached `tol`.
+        If the exact solver stopped before it reached `tol`, or the target of an image of more than 2,000 patches, which
+        is computed by landmarks and blocks, is not accurate to 0.001.
 
     See Also
     --------
@@ -232,6 +234,8 @@ def select_patches(
     if not solution.converged:
         gap = solution.dual_gap / solution.objective
         warnings.warn(convergence_message([False], [gap], tol, max_iter), ConvergenceWarning, stacklevel=2)
+    if scored.target_error > TOLERANCE:
+        warnings.warn(inaccuracy_message([scored.target_error]), ConvergenceWarning, stacklevel=2)
     choice, outliers = choose_patches(E, scored.scores, **{name: parameters[name] for name in CHOICE_PARAMETERS})
     problem = ResidualProblem(normalize_embeddings(E, normalize), scored.target, scored.alpha, scored.beta)
     return PatchSelection(

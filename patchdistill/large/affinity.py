@@ -9,6 +9,9 @@ from patchdistill.large.sizes import evenly_spaced, square_blocks
 from patchdistill.normalization import unit_rows, unit_scale
 from patchdistill.similarity import pairwise_distances
 
+# Largest error of an exponent of an affinity that is made in single precision, about.
+_PRECISION = 1e-5
+
 # Eigenvalues of a covariance below this share of the largest count as zero.
 _TIED = 1e-9
 
@@ -45,7 +48,7 @@ class BlockAffinity:
         self.is_positive = metric in ("euclidean", "mahalanobis")
         self.landmarks = evenly_spaced(len(rows), n_landmarks)
         self.bandwidth = bandwidth
-        # The cosine distance of unit rows is half their squared Euclidean one: it is squared once more.
+        # The cosine distance of unit rows is half their squared Euclidean one, which is squared once more.
         self.power = 2 if metric == "cosine" else 1
         self.median = self._median()
 
@@ -68,7 +71,7 @@ class BlockAffinity:
         return self._affinities(self.points[rows], self.points[landmarks])
 
     def multiply(self, V):
-        """Product with a few vectors: every affinity is computed once, in single precision.
+        """Product with a few vectors: every affinity is computed once, in single precision where that is enough.
 
         Parameters
         ----------
@@ -78,9 +81,9 @@ class BlockAffinity:
         Returns
         -------
         ndarray of float64, shape (n_patches, k)
-            ``K @ V``, to a few units of single precision times the largest eigenvalue of K.
+            ``K @ V``.
         """
-        points = self.points if self.is_city_block else self.points.astype(np.float32)
+        points = self.points.astype(np.float32) if self._single_precision_will_do() else self.points
         result, V = np.zeros_like(V), V.astype(points.dtype)
         pieces = square_blocks(len(V))
         for k, rows in enumerate(pieces):
@@ -93,10 +96,9 @@ class BlockAffinity:
 
     def _affinities(self, A, B):
         exponents = self._squared(A, B)
-        exponents *= 1 / self.median
         if self.power == 2:
             np.square(exponents, out=exponents)
-        exponents *= -1 / (2 * self.bandwidth)
+        exponents *= -1 / (2 * self.bandwidth * self.median)
         return np.exp(exponents, out=exponents)
 
     def _squared(self, A, B):
@@ -108,6 +110,13 @@ class BlockAffinity:
         squared += np.einsum("ij,ij->i", B, B)
         return np.maximum(squared, 0, out=squared)
 
+    def _single_precision_will_do(self):
+        """Whether squared distances have errors that are small next to the bandwidth: they are those of the norms."""
+        if self.is_city_block:
+            return False
+        largest = np.einsum("ij,ij->i", self.points, self.points).max()
+        return np.finfo(np.float32).eps * largest <= _PRECISION * self.bandwidth * self.median ** (1 / self.power)
+
     def _median(self):
         """Median over the landmarks' pairs; over the pairs of one with all, where all landmarks are copies of it."""
         name = "manhattan" if self.is_city_block else "euclidean"
@@ -115,14 +124,14 @@ class BlockAffinity:
         distances = pairwise_distances(few, name)
         if not distances.any():
             distances = cdist(few[:1], self.points, "cityblock" if self.is_city_block else "euclidean")
-        return np.median(distances[distances > 0] ** 2) if distances.any() else 1.0
+        return np.median(distances[distances > 0] ** (2 * self.power)) if distances.any() else 1.0
 
 
 def _points(rows, metric):
     """Points whose distances are those of the metric, up to a common factor; for the cosine, their square roots."""
     if metric == "cosine":
         # Rows of zeros are at distance 1 from all others, as if they had a direction of their own.
-        return np.column_stack([unit_rows(rows), ~rows.any(axis=1)])
+        rows = np.column_stack([unit_rows(rows), ~rows.any(axis=1)])
     points = rows - rows.mean(axis=0)  # distances do not see the mean, their rounding does
     if metric == "mahalanobis":
         points = _whitened(points)

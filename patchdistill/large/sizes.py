@@ -38,8 +38,8 @@ def check_blockwise(n, metric, solver):
     matrix = f"{n} x {n} matrix, {8 * n**2 / 1e9:.1f} GB"
     if callable(metric):
         raise ValueError(
-            f"A callable metric returns an {matrix}; the distances of more than {LARGEST_DENSE} patches are computed in "
-            'blocks. Use "euclidean", "manhattan", "mahalanobis" or "cosine", or fewer patches.'
+            f"A callable metric returns an {matrix}; above {LARGEST_DENSE} patches distances are computed in blocks. "
+            'Use "euclidean", "manhattan", "mahalanobis" or "cosine", or fewer patches.'
         )
     if solver == "published":
         raise ValueError(

@@ -9,15 +9,19 @@ from patchdistill.large.sizes import row_blocks
 # The stated error at which the target is accurate enough.
 TOLERANCE = 1e-3
 
-# Eigenvectors carried along beyond those asked for, which speed up those; and the most passes over the affinity.
+# Eigenvectors carried along beyond those asked for, and the most passes over the affinity. By default one pass, or
+# none, is enough; a narrow bandwidth, where all eigenvalues are nearly equal, takes up to nine.
 _EXTRA = 10
-_PASSES = 10
+_PASSES = 20
 
 # Patches between which the median distance is taken, and which stand for all others in the Nystrom approximation.
 _LANDMARKS = 1000
 
 # Eigenvalues of the landmarks' affinity below this share of the largest are rounding.
 _ROUNDING = 1e-12
+
+# Directions that are shorter than this share of the longest add nothing but rounding, which is that of float32.
+_NOTHING_NEW = 1e-6
 
 
 def large_target(rows, metric, bandwidth, h):
@@ -43,8 +47,8 @@ def large_target(rows, metric, bandwidth, h):
         Target, as of :func:`patchdistill.similarity.spectral_target`. Of a multiple eigenvalue at the cut any
         eigenvectors are taken.
     error : float
-        It is the exact target of an affinity that differs from that of the patches by at most this share of it, in
-        the spectral norm.
+        The columns of `Z` are exact eigenvectors, with their eigenvalues, of a matrix that differs from the affinity by
+        at most this share of it, in the spectral norm.
     """
     affinity = BlockAffinity(rows, metric, bandwidth, max(_LANDMARKS, 4 * h))
     values, vectors, error = nystrom(affinity, h + _EXTRA)
@@ -54,6 +58,17 @@ def large_target(rows, metric, bandwidth, h):
     values, vectors = values[:h], vectors[:, :h]
     Z[:, : len(values)] = vectors * np.sqrt(np.maximum(values, 0.0))
     return Z, error
+
+
+def inaccuracy_message(errors):
+    """Tell of the images whose target missed the tolerance."""
+    late = np.flatnonzero(np.asarray(errors) > TOLERANCE)
+    worst = late[np.argmax(np.asarray(errors)[late])]
+    return (
+        f"The target of {len(late)} of {len(errors)} {'image' if len(errors) == 1 else 'images'} is not accurate to "
+        f"{TOLERANCE:g} after {_PASSES} passes over the affinity (largest error {errors[worst]:.1e} at image {worst}); "
+        "raise bandwidth."
+    )
 
 
 def nystrom(affinity, k):
@@ -96,6 +111,8 @@ def nystrom(affinity, k):
     m = len(gram)
     values, vectors = eigh(gram, subset_by_index=(max(0, m - k), m - 1))
     values, vectors = values[::-1], vectors[:, ::-1]
+    values = values[values > _ROUNDING * values[0]]
+    vectors = vectors[:, : len(values)]
     factor = factor @ (vectors / np.sqrt(values))
     vectors = np.concatenate([affinity.columns(rows, landmarks) @ factor for rows in blocks])
     return values, vectors, max(n - np.trace(gram), 0.0) / values[0]
@@ -123,7 +140,7 @@ def refine(multiply, start, h):
     vectors : ndarray of shape (n, h)
         Orthonormal eigenvectors.
     error : float
-        Spectral norm of the residual over the largest eigenvalue, at most a thousandth unless ten passes did not do.
+        Spectral norm of the residual over the largest eigenvalue, at most a thousandth unless twenty passes did not do.
 
     References
     ----------
@@ -139,7 +156,14 @@ def refine(multiply, start, h):
         error = np.linalg.norm(residual[:, :h], 2) / values[0]
         if error <= TOLERANCE or n_passes == _PASSES:
             break
-        for _ in range(2):  # once is not enough where the residual is small
-            residual = np.linalg.qr(residual - basis @ (basis.T @ residual))[0]
-        basis, images = np.hstack([basis, residual]), np.hstack([images, multiply(residual)])
+        new = _new_directions(residual, basis)
+        basis, images = np.hstack([basis, new]), np.hstack([images, multiply(new)])
     return values[:h], basis @ vectors[:, :h], error
+
+
+def _new_directions(vectors, basis):
+    """Orthonormal basis of what vectors have outside the span of another one; twice, for rounding."""
+    for _ in range(2):
+        vectors, sizes, _ = np.linalg.svd(vectors - basis @ (basis.T @ vectors), full_matrices=False)
+        vectors = vectors[:, sizes > _NOTHING_NEW * sizes.max(initial=0.0)]
+    return vectors
