@@ -2,13 +2,12 @@
 
 Up to ``LARGEST_DENSE`` patches a selection uses matrices of n x n, above it landmarks, blocks and strata. Both ways are
 measured on the same pools: dense grids of patches over panoramas (several of them for more than 8,192), embedded by
-random filters. Every selection runs in a process of its own; its memory is what it adds to that process once the
-embeddings are loaded. scikit-matter's farthest point sampling of as many patches is measured where it is installed.
+random filters. Every selection runs in a process of its own; its memory is what it adds at its peak to that process,
+which has loaded the embeddings (Linux only). scikit-matter's farthest point sampling of as many patches is measured where it is installed.
 """
 
 import importlib.util
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -50,9 +49,10 @@ def select(E, way, **parameters):
         sizes.LARGEST_DENSE = before
 
 
-def megabytes():
-    """Most memory this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+def megabytes(field):
+    """Resident memory of this process: "VmRSS" now, "VmHWM" at its peak. (getrusage would count the parent's peak.)"""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024 / 1e6
 
 
 def measure(path, way):
@@ -62,10 +62,10 @@ def measure(path, way):
     call = (lambda E: skmatter_farthest_point(E, k, 0)) if way == FPS else (lambda E: select(E, way, rate=RATE))
     with threadpool_limits(limits=1, user_api="blas"):
         skmatter_farthest_point(E[:20], 5, 0) if way == FPS else select(E[:20], way)  # imports what is imported late
-        before, wall, cpu = megabytes(), time.perf_counter(), time.process_time()
+        before, wall, cpu = megabytes("VmRSS"), time.perf_counter(), time.process_time()
         result = call(E)
     row = {"way": way, "n": len(E), "d": E.shape[1], "seconds": time.perf_counter() - wall}
-    row |= {"cpu_seconds": time.process_time() - cpu, "megabytes": megabytes() - before}
+    row |= {"cpu_seconds": time.process_time() - cpu, "megabytes": megabytes("VmHWM") - before}
     if way != FPS:
         row |= averages(E, result) | {
             "objective": result.solution.objective,
@@ -127,7 +127,7 @@ def fidelity(pool):
     row = {
         "n": len(pool.E),
         "spearman": float(spearmanr(ours.scores, dense.scores)[0]),
-        "largest_change_of_a_score": float(np.abs(ours.scores - dense.scores).max()),
+        "largest_relative_change_of_a_score": float((np.abs(ours.scores - dense.scores) / dense.scores).max()),
         "same_core": float(np.isin(core, dense_core).mean()),
         "same_kept": float(np.isin(ours.indices, dense.indices).mean()),
         "same_kept_by_chance": RATE,

@@ -50,19 +50,22 @@ def represent(points, distances, rate, is_outlier, counts=None):
         If the patches that are no outliers count nothing.
     """
     inside = np.flatnonzero(~is_outlier)
-    return represent_by(
-        lambda counts: Cover(points[inside], distances[np.ix_(inside, inside)], counts), rate, is_outlier, counts
-    )
+
+    def cover(counts, n_kept):
+        image = Cover(points[inside], distances[np.ix_(inside, inside)], counts)
+        return image.order, image.weights(image.smallest() if n_kept is None else n_kept)
+
+    return represent_by(cover, rate, is_outlier, counts)
 
 
-def represent_by(cover_of, rate, is_outlier, counts=None):
+def represent_by(cover, rate, is_outlier, counts=None):
     """Keep the first patches of a cover, outliers last.
 
     Parameters
     ----------
-    cover_of : callable
-        Gets what each patch that is no outlier counts and returns their cover, a :class:`Cover` or one that has its
-        ``order``, ``weights`` and ``smallest``.
+    cover : callable
+        Gets what each patch that is no outlier counts, and how many of them are to be kept, None for as few as have the
+        averages. Returns their order, and the weights of the first so many, or of all, summing to 1.
     rate : float, int or "auto"
         As in :func:`represent`.
     is_outlier : ndarray of bool, shape (n_patches,)
@@ -88,12 +91,13 @@ def represent_by(cover_of, rate, is_outlier, counts=None):
             f"The {len(inside)} patches of an image that are no outliers all have weight 0, and so nothing is left to "
             "represent. Use outlier_threshold=numpy.inf, or other weights."
         )
-    cover = cover_of(counts[inside])
-    n_kept = cover.smallest() if rate == AUTO else n_keep(n, rate)
-    n_inside = min(n_kept, len(inside))
-    ranking = np.concatenate([inside[cover.order], outside])
+    n_kept = None if rate == AUTO else n_keep(n, rate)
+    order, kept_weights = cover(counts[inside], n_kept)
+    n_inside = len(kept_weights)
+    n_kept = n_kept or n_inside
+    ranking = np.concatenate([inside[order], outside])
     weights = np.zeros(n)
-    weights[inside[cover.order[:n_inside]]] = cover.weights(n_inside) * counts[inside].sum()
+    weights[ranking[:n_inside]] = kept_weights * counts[inside].sum()
     kept_outliers = ranking[n_inside:n_kept]
     weights[kept_outliers] = counts[kept_outliers]
     kept = np.sort(ranking[:n_kept])

@@ -87,12 +87,12 @@ class _Search:
         for rows in row_blocks(len(patches), self.points.shape[1]):
             part = self.points[patches[rows]]
             self.precision += part.T @ part
-        self.factor = cholesky(self.precision, lower=True, check_finite=False)
 
     def _variances(self, patches):
         """Variances of patches, given those that have joined."""
         variances = np.empty(len(patches))
+        factor = cholesky(self.precision, lower=True, check_finite=False)
         for rows in row_blocks(len(patches), self.points.shape[1]):
-            solved = solve_triangular(self.factor, self.points[patches[rows]].T, lower=True, check_finite=False)
+            solved = solve_triangular(factor, self.points[patches[rows]].T, lower=True, check_finite=False)
             variances[rows] = np.einsum("ij,ij->j", solved, solved)
         return _RIDGE * variances

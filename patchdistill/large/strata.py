@@ -47,14 +47,17 @@ def represent_many(points, groups, rate, is_outlier, counts=None):
     """
     inside = np.flatnonzero(~is_outlier)
     return represent_by(
-        lambda counts: CoverWithCopies(points, inside, groups[inside], counts), rate, is_outlier, counts
+        lambda counts, n_kept: cover_with_copies(points, inside, groups[inside], counts, n_kept),
+        rate,
+        is_outlier,
+        counts,
     )
 
 
-class CoverWithCopies:
-    """A cover of distinct patches, in which each counts what its copies do, and after it the copies.
+def cover_with_copies(points, members, groups, counts, n_kept):
+    """Cover distinct patches, each of which counts what its copies count together, and put the copies after them.
 
-    Strata could not see to copies, if these fill more than one.
+    Strata could not see to copies, of which one may be full.
 
     Parameters
     ----------
@@ -66,44 +69,36 @@ class CoverWithCopies:
         Patches of one group are copies of each other.
     counts : ndarray of shape (n_members,)
         How much each patch counts, not all 0.
+    n_kept : int or None
+        How many are kept; None for as few as have the averages.
 
-    Attributes
-    ----------
+    Returns
+    -------
     order : ndarray of int, shape (n_members,)
         Positions in `members`, the first to keep first.
+    weights : ndarray of shape (min(n_kept, n_members),)
+        Weights of the kept patches in that order, summing to 1.
     """
-
-    def __init__(self, points, members, groups, counts):
-        _, firsts, group_of = np.unique(groups, return_index=True, return_inverse=True)
-        self.first = firsts[group_of]  # of each patch's group
-        self.counts = counts
-        self.group_counts = np.bincount(self.first, counts, len(members))
-        distinct = np.sort(firsts)
-        self.n_distinct = len(distinct)
-        self.cover = StratifiedCover(points, members[distinct], self.group_counts[distinct])
-        is_copy = self.first != np.arange(len(members))
-        self.order = np.concatenate([distinct[self.cover.order], np.flatnonzero(is_copy)])
-
-    def weights(self, n_kept):
-        """Weights of the first patches, in their order, summing to 1."""
-        first, copies = np.split(self.order[:n_kept], [self.n_distinct])
-        weights = np.zeros(len(self.order))
-        weights[first] = self.cover.weights(len(first))
-        # A copy that is kept takes the share that it has in what its group counts.
-        originals = self.first[copies]
-        in_group = self.group_counts[originals]
-        shares = np.divide(self.counts[copies], in_group, out=np.zeros_like(in_group), where=in_group > 0)
-        weights[copies] = shares * weights[originals]
-        np.subtract.at(weights, originals, weights[copies])
-        return weights[self.order[:n_kept]]
-
-    def smallest(self):
-        """Smallest number of patches with a small error."""
-        return self.cover.smallest()
+    _, firsts, group_of = np.unique(groups, return_index=True, return_inverse=True)
+    original = firsts[group_of]  # of each patch, the first of its group
+    in_group = np.bincount(original, counts, len(members))
+    distinct = np.sort(firsts)
+    order, first_weights = cover_by_strata(points, members[distinct], in_group[distinct], n_kept)
+    order = np.concatenate([distinct[order], np.flatnonzero(original != np.arange(len(members)))])
+    weights = np.zeros(len(members))
+    weights[order[: len(first_weights)]] = first_weights
+    n_kept = n_kept or len(first_weights)
+    # A copy that is kept takes the share that it has in what its group counts.
+    copies = order[len(distinct) : n_kept]
+    originals = original[copies]
+    shares = np.divide(counts[copies], in_group[originals], out=np.zeros(len(copies)), where=in_group[originals] > 0)
+    weights[copies] = shares * weights[originals]
+    np.subtract.at(weights, originals, weights[copies])
+    return order, weights[order[:n_kept]]
 
 
-class StratifiedCover:
-    """A cover of distinct patches that are too many for matrices of n x n.
+def cover_by_strata(points, members, counts, n_kept):
+    """Cover distinct patches that are too many for matrices of n x n.
 
     The patches are cut into strata of neighbours, each of which is covered by itself, and the orders of the strata
     are interleaved in proportion to their sizes. What comes first of that, as many patches as one stratum has, with
@@ -117,61 +112,39 @@ class StratifiedCover:
         The patches to cover, ascending.
     counts : ndarray of shape (n_members,)
         How much each patch counts, not all 0.
+    n_kept : int or None
+        How many are kept; None for as few as have the averages.
 
-    Attributes
-    ----------
+    Returns
+    -------
     order : ndarray of int, shape (n_members,)
-        Positions in `members`, the first to keep first.
+        Positions in `members`, the first to keep first. It does not depend on `n_kept`.
+    weights : ndarray of shape (min(n_kept, n_members),)
+        Weights of the kept patches in that order, summing to 1.
     """
+    counts = counts / counts.sum()
+    strata = list(bisect(points, members, _STRATUM))
+    turns = _take_turns([len(stratum) for stratum in strata])
+    n_first = min(len(members), max(_STRATUM, len(strata)))
+    order = np.empty(len(members), dtype=np.intp)
+    weights = {n: np.zeros(len(members)) for n in (n_first, max(n_first, n_kept or 0))}
+    for k, stratum in enumerate(strata):
+        cover = _cover(points[members[stratum]], counts[stratum])
+        order[turns == k] = stratum[cover.order]
+        for n, of_members in weights.items():
+            n_own = np.count_nonzero(turns[:n] == k)
+            of_members[stratum[cover.order[:n_own]]] = counts[stratum].sum() * cover.weights(n_own)
+    first = order[:n_first]
+    cover = _cover(points[members[first]], weights[n_first][first], math.ceil(FOR_AVERAGES * len(members)))
+    order[:n_first] = first[cover.order]
+    if n_kept is None or n_kept <= n_first:
+        return order, cover.weights(n_kept or cover.smallest())
+    return order, weights[n_kept][order[:n_kept]]
 
-    def __init__(self, points, members, counts):
-        self.points, self.members, self.counts = points, members, counts / counts.sum()
-        strata = list(bisect(points, members, _STRATUM))
-        self.turns = _take_turns([len(stratum) for stratum in strata])
-        self.n_first = min(len(members), max(_STRATUM, len(strata)))
-        self.orders, weights = [], []
-        for stratum, n in zip(strata, self._taken(self.n_first), strict=True):
-            cover = self._cover(stratum)
-            self.orders.append(stratum[cover.order])
-            weights.append(cover.weights(n) * self.counts[stratum].sum())
-        order = self._merged(self.orders)
-        self.first = order[: self.n_first]
-        self.first_cover = self._cover(
-            self.first, self._merged(weights, self.n_first), math.ceil(FOR_AVERAGES * len(members))
-        )
-        self.order = np.concatenate([self.first[self.first_cover.order], order[self.n_first :]])
 
-    def weights(self, n_kept):
-        """Weights of the first patches, in their order, summing to 1."""
-        if n_kept <= self.n_first:
-            return self.first_cover.weights(n_kept)
-        weights = np.empty(len(self.order))
-        for order, n in zip(self.orders, self._taken(n_kept), strict=True):
-            stratum = np.sort(order)
-            kept = np.searchsorted(stratum, order[:n])
-            weights[order[:n]] = self._cover(stratum).weights_of(kept) * self.counts[stratum].sum()
-        return weights[self.order[:n_kept]]
-
-    def smallest(self):
-        """Smallest number of patches with a small error."""
-        return self.first_cover.smallest()
-
-    def _cover(self, chosen, counts=None, for_averages=None):
-        counts = self.counts[chosen] if counts is None else counts
-        points = self.points[self.members[chosen]]
-        counts = counts if counts.any() else np.ones(len(chosen))
-        return Cover(points, pairwise_distances(points), counts, for_averages)
-
-    def _taken(self, n):
-        """How many of the first patches of all are from each stratum."""
-        return np.bincount(self.turns[:n], minlength=self.turns.max() + 1)
-
-    def _merged(self, parts, n=None):
-        """One array of what the strata have in their orders, as they take turns."""
-        merged = np.empty(len(self.turns[:n]), dtype=parts[0].dtype)
-        for stratum, part in enumerate(parts):
-            merged[self.turns[:n] == stratum] = part
-        return merged
+def _cover(points, counts, for_averages=None):
+    counts = counts if counts.any() else np.ones(len(points))  # what counts nothing is put in order all the same
+    return Cover(points, pairwise_distances(points), counts, for_averages)
 
 
 def _take_turns(sizes):

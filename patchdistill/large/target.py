@@ -1,5 +1,7 @@
 """The spectral target of very many patches: by landmarks, and by passes over all affinities where these fall short."""
 
+import math
+
 import numpy as np
 from scipy.linalg import eigh
 
@@ -14,8 +16,10 @@ TOLERANCE = 1e-3
 _EXTRA = 10
 _PASSES = 20
 
-# Patches between which the median distance is taken, and which stand for all others in the Nystrom approximation.
-_LANDMARKS = 1000
+# Patches between which the median distance is taken, and which stand for all others in the Nystrom approximation: as
+# many, or this many times the root of the number of patches.
+_LANDMARKS = 500
+_LANDMARKS_PER_ROOT = 4
 
 # Eigenvalues of the landmarks' affinity below this share of the largest are rounding.
 _ROUNDING = 1e-12
@@ -50,7 +54,8 @@ def large_target(rows, metric, bandwidth, h):
         The columns of `Z` are exact eigenvectors, with their eigenvalues, of a matrix that differs from the affinity by
         at most this share of it, in the spectral norm.
     """
-    affinity = BlockAffinity(rows, metric, bandwidth, max(_LANDMARKS, 4 * h))
+    n_landmarks = max(_LANDMARKS, math.ceil(_LANDMARKS_PER_ROOT * math.sqrt(len(rows))), h + _EXTRA)
+    affinity = BlockAffinity(rows, metric, bandwidth, n_landmarks)
     values, vectors, error = nystrom(affinity, h + _EXTRA)
     if error > TOLERANCE or not affinity.is_positive:
         values, vectors, error = refine(affinity.multiply, vectors, h)

@@ -11,4 +11,5 @@ def small_sizes():
         patch.setattr(sizes, "_BLOCK", 90)
         patch.setattr(strata, "_STRATUM", 8)
         patch.setattr(target, "_LANDMARKS", 12)
+        patch.setattr(target, "_LANDMARKS_PER_ROOT", 1)
         yield
