@@ -3,7 +3,8 @@
 Up to ``LARGEST_DENSE`` patches a selection uses matrices of n x n, above it landmarks, blocks and strata. Both ways are
 measured on the same pools: dense grids of patches over panoramas (several of them for more than 8,192), embedded by
 random filters. Every selection runs in a process of its own; its memory is what it adds at its peak to that process,
-which has loaded the embeddings (Linux only). scikit-matter's farthest point sampling of as many patches is measured where it is installed.
+which has loaded the embeddings (Linux only). scikit-matter's farthest point sampling of as many patches is measured
+where it is installed.
 """
 
 import importlib.util

@@ -144,7 +144,8 @@ def select_patches(
     h : int, default=10
         Number of leading eigenvectors of the affinity that make the target, at most the number of patches.
     metric : {"euclidean", "manhattan", "mahalanobis", "cosine"} or callable, default="euclidean"
-        Distance between patches, see :func:`patchdistill.similarity.pairwise_distances`.
+        Distance between patches, see :func:`patchdistill.similarity.pairwise_distances`. A callable is for images of at
+        most 2,000 patches.
     rate : float, int or "auto", default=0.45
         Share of the patches to keep, in (0, 1] and rounded up, or their number. ``"auto"``, with coverage, keeps as
         few as have the averages of the image to 5 % of a standard deviation, as 400 patches drawn at random would, see
@@ -206,6 +207,12 @@ def select_patches(
     --------
     ResidualPatchSelector : The same for many images, as a scikit-learn transformer.
     patchdistill.solve : The solver alone.
+
+    Notes
+    -----
+    Of an image of more than 2,000 patches no matrix of all pairs is formed: memory grows with the size of `E`, the
+    error of the target is stated, and what is kept is chosen in strata. How is said by
+    :func:`patchdistill.large.target.large_target` and :func:`patchdistill.large.strata.represent_many`.
 
     References
     ----------

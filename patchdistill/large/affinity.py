@@ -3,11 +3,10 @@
 import numpy as np
 from scipy.linalg import eigh, qr
 from scipy.spatial.distance import cdist
-from sklearn.covariance import ledoit_wolf_shrinkage
 
 from patchdistill.large.sizes import evenly_spaced, square_blocks
 from patchdistill.normalization import unit_rows, unit_scale
-from patchdistill.similarity import pairwise_distances
+from patchdistill.similarity import ledoit_wolf_shrinkage, pairwise_distances
 
 # Largest error of an exponent of an affinity that is made in single precision, about.
 _PRECISION = 1e-5
@@ -141,10 +140,11 @@ def _points(rows, metric):
 def _whitened(centered):
     """Points whose Euclidean distances are the Mahalanobis distances, as in :mod:`patchdistill.similarity`."""
     n, d = centered.shape
-    shrinkage = ledoit_wolf_shrinkage(centered, assume_centered=True)
-    mean_variance = np.einsum("ij,ij->", centered, centered) / n / d
     points = at_most_n_columns(centered)
-    variances, directions = eigh(points.T @ points / n)
+    squared_norms, scatter = np.einsum("ij,ij->i", points, points), points.T @ points
+    shrinkage = ledoit_wolf_shrinkage(squared_norms, np.sum(scatter**2), d)
+    mean_variance = squared_norms.mean() / d
+    variances, directions = eigh(scatter / n)
     variances[: len(variances) - min(n - 1, d)] = 0.0
     variances[variances <= _TIED * variances[-1]] = 0.0
     shrunk = (1 - shrinkage) * variances + shrinkage * mean_variance
