@@ -45,7 +45,7 @@ class PlantedBag:
             _cut(picture, top[:N_COPIED] + 1, left[:N_COPIED]),
         ]
         copies.append(np.clip(clean[:N_COPIED].astype(int) + 1, 0, 255).astype(np.uint8))
-        outliers = np.concatenate([_outliers(kind, PER_KIND, rng) for kind in OUTLIER_KINDS])
+        outliers = np.concatenate([outlier_patches(kind, PER_KIND, rng) for kind in OUTLIER_KINDS])
         order = rng.permutation(N_PATCHES)
         self.pixels = np.concatenate([clean, *copies, outliers])[order]
         kinds = [CLEAN, COPY, *range(OUTLIER, OUTLIER + len(OUTLIER_KINDS))]
@@ -75,7 +75,8 @@ def _cut(picture, top, left):
     return np.stack([picture[t : t + SIZE, x : x + SIZE] for t, x in zip(top, left, strict=True)])
 
 
-def _outliers(kind, n, rng):
+def outlier_patches(kind, n, rng):
+    """Pixels of outliers of one kind."""
     if kind == "noise":
         return rng.integers(0, 256, (n, SIZE, SIZE, 3), dtype=np.uint8)
     if kind == "blank":

@@ -158,6 +158,70 @@ def _memory():
     return f"{shape} ({results['input_mb']:.0f} MB):\n\n" + _table(header, rows) + _source("bench_memory", results)
 
 
+def _scale():
+    results = _load("bench_scale")
+    rows = [
+        [
+            f"{row['n']:,}",
+            row["d"],
+            row["way"],
+            f"{row['cpu_seconds']:.1f}",
+            f"{row['megabytes']:.0f}",
+            f"{row['relative_gap']:.0e}",
+            f"{row['target_error']:.0e}" if row["target_error"] else "0",
+            f"{row['error_of_means']:.4f} ({row['error_of_means_random']:.3f})",
+        ]
+        for row in results["rows"]
+    ]
+    header = ["Patches", "Features", "Way", "CPU s", "MB", "Gap", "Target error", "Error of means (random)"]
+    growth = results["growth_of_cpu_seconds"]
+    text = (
+        "One BLAS thread, default parameters. *MB*: what the process needs above the embeddings. *Error of means*: "
+        "root mean square over features, in standard deviations, of the kept patches with their weights, and of as "
+        f"many random ones. Time grows with the power {growth['dense']:.1f} of n by matrices of n x n and "
+        f"{growth['blocks']:.1f} by blocks.\n\n"
+    )
+    text += _table(header, rows)
+    beside = {row["way"]: row for row in results["beside_scikit_matter"]}
+    if len(beside) > 1:
+        ours, theirs = beside["blocks"], beside["scikit-matter FPS"]
+        text += (
+            f"\nIn the same run, {ours['n']:,} x {ours['d']:,} took {ours['cpu_seconds']:.1f} s of one core and "
+            f"{ours['megabytes']:.0f} MB; scikit-matter's farthest point sampling of as many patches took "
+            f"{theirs['cpu_seconds']:.1f} s and {theirs['megabytes']:.0f} MB.\n"
+        )
+    return text + _source("bench_scale", results)
+
+
+def _scale_changes():
+    results = _load("bench_scale")
+    pools = results["changes"]
+    ways = ("dense", "blocks")
+    scores = [
+        [
+            f"{pool['n']:,}",
+            f"{pool['spearman']:.6f}",
+            f"{pool['same_core']:.4f}",
+            " / ".join(str(count) for count in pool["outliers"]),
+            *(" / ".join(f"{pool[way][name]:.2f}" for way in ways) for name in ("outliers_dropped", "copies_dropped")),
+            " / ".join(str(count) for count in reversed(pool["n_auto"])),
+        ]
+        for pool in pools
+    ]
+    header = ["Patches", "Rank correlation of scores", "Same core", "Set aside by blocks / dense / both"]
+    header += ["Outliers dropped, dense / blocks", "Copies dropped, dense / blocks", "Kept by auto, dense / blocks"]
+    text = _table(header, scores) + "\nMean over these pools:\n\n"
+    rows = []
+    for k, cell in enumerate(pools[0]["rates"]):
+        row = [f"{cell['rate']:.0%}"]
+        for name in ("averages", "coverage"):
+            for way in (*ways, "random"):
+                row.append(f"{sum(pool['rates'][k][way][name] for pool in pools) / len(pools):.4f}")
+        rows.append(row)
+    names = [f"{name}, {way}" for name in ("Error of the averages", "Coverage") for way in (*ways, "random")]
+    return text + _table(["Kept", *names], rows) + _source("bench_scale", results)
+
+
 def _published():
     results = _load("bench_published")
     ranges = results["ranges"]
@@ -192,6 +256,8 @@ TABLES = {
     "against_random_panoramas": lambda: _against_random("demo_panoramas"),
     "speed": _speed,
     "memory": _memory,
+    "scale": _scale,
+    "scale_changes": _scale_changes,
     "published": _published,
 }
 

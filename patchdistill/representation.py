@@ -1,6 +1,7 @@
 """Which patches represent an image, and how much each of them counts."""
 
 import math
+from functools import cached_property
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from patchdistill.ranking import AUTO, Choice, n_keep
 
 # The share of an image's patches that are chosen for its averages, before others are chosen to cover it. Few patches
 # cannot cover an image, but they can have its averages; with more of them the weights see to the averages anyway.
-_FOR_AVERAGES = 0.1
+FOR_AVERAGES = 0.1
 
 # With rate="auto", the error of the averages that is small enough: that of 400 patches drawn at random.
 _SMALL_ERROR = 0.05
@@ -48,7 +49,43 @@ def represent(points, distances, rate, is_outlier, counts=None):
     ValueError
         If the patches that are no outliers count nothing.
     """
-    n = len(points)
+    if is_outlier.any():
+        inside = np.flatnonzero(~is_outlier)
+        points, distances = points[inside], distances[np.ix_(inside, inside)]
+
+    def cover(counts, n_kept):
+        image = Cover(points, distances, counts)
+        return image.order, image.weights(image.smallest() if n_kept is None else n_kept)
+
+    return represent_by(cover, rate, is_outlier, counts)
+
+
+def represent_by(cover, rate, is_outlier, counts=None):
+    """Keep the first patches of a cover, outliers last.
+
+    Parameters
+    ----------
+    cover : callable
+        Gets what each patch that is no outlier counts, and how many of them are to be kept, None for as few as have the
+        averages. Returns their order, and the weights of the first so many, or of all, summing to 1.
+    rate : float, int or "auto"
+        As in :func:`represent`.
+    is_outlier : ndarray of bool, shape (n_patches,)
+        As in :func:`represent`.
+    counts : ndarray of shape (n_patches,), default=None
+        As in :func:`represent`.
+
+    Returns
+    -------
+    Choice
+        With weights of its own.
+
+    Raises
+    ------
+    ValueError
+        If the patches that are no outliers count nothing.
+    """
+    n = len(is_outlier)
     counts = np.ones(n) if counts is None else np.asarray(counts, dtype=np.float64)
     inside, outside = np.flatnonzero(~is_outlier), np.flatnonzero(is_outlier)
     if not counts[inside].sum() > 0:
@@ -56,35 +93,61 @@ def represent(points, distances, rate, is_outlier, counts=None):
             f"The {len(inside)} patches of an image that are no outliers all have weight 0, and so nothing is left to "
             "represent. Use outlier_threshold=numpy.inf, or other weights."
         )
-    if len(outside):
-        points, distances = points[inside], distances[np.ix_(inside, inside)]
-    image = _Represented(points, distances, counts[inside])
-    n_kept = image.smallest() if rate == AUTO else n_keep(n, rate)
-    n_inside = min(n_kept, len(inside))
-    ranking = np.concatenate([inside[image.order], outside])
+    n_kept = None if rate == AUTO else n_keep(n, rate)
+    order, kept_weights = cover(counts[inside], n_kept)
+    n_inside = len(kept_weights)
+    n_kept = n_kept or n_inside
+    ranking = np.concatenate([inside[order], outside])
     weights = np.zeros(n)
-    weights[inside[image.order[:n_inside]]] = image.weights(n_inside) * counts[inside].sum()
+    weights[ranking[:n_inside]] = kept_weights * counts[inside].sum()
     kept_outliers = ranking[n_inside:n_kept]
     weights[kept_outliers] = counts[kept_outliers]
     kept = np.sort(ranking[:n_kept])
     return Choice(ranking, n_kept, kept_weights=weights[kept] / weights.sum())
 
 
-class _Represented:
-    """The patches of an image that something has to stand for: their order, and weights of the first of them."""
+class Cover:
+    """Patches that something has to stand for: their order, and weights of the first of them.
 
-    def __init__(self, points, distances, counts):
+    Parameters
+    ----------
+    points : ndarray of shape (n_patches, n_features)
+        Embeddings of the patches, in the order of preference.
+    distances : ndarray of shape (n_patches, n_patches)
+        Euclidean distances between them.
+    counts : ndarray of shape (n_patches,)
+        How much each patch counts, not all 0.
+    for_averages : int, default=None
+        How many of them are chosen for their averages, a tenth by default.
+
+    Attributes
+    ----------
+    order : ndarray of int, shape (n_patches,)
+        All patches, the first to keep first.
+    """
+
+    def __init__(self, points, distances, counts, for_averages=None):
         self.distances, self.counts = distances, counts / counts.sum()
         self.kernel = quadrature_kernel(points, distances)
-        first = quadrature_order(self.kernel, self.counts, math.ceil(_FOR_AVERAGES * len(points)))
-        self.order, _ = greedy_medoids(self_tuning_distances(distances), first)
+        self.for_averages = math.ceil(FOR_AVERAGES * len(points)) if for_averages is None else for_averages
+
+    @cached_property
+    def order(self):
+        """All patches, the first to keep first."""
+        first = quadrature_order(self.kernel, self.counts, self.for_averages)
+        return greedy_medoids(self_tuning_distances(self.distances), first)[0]
 
     def weights(self, n_kept):
-        kept = self.order[:n_kept]
+        """Weights of the first patches, in their order, summing to 1."""
+        return self.weights_of(self.order[:n_kept])
+
+    def weights_of(self, kept):
+        """Weights of kept patches, summing to 1."""
         shares = np.bincount(nearest_kept(self.distances, kept), self.counts, len(self.counts))[kept]
         return quadrature_weights(self.kernel, self.counts, kept, shares)
 
     def error(self, n_kept):
+        """Error of the averages that the first patches have."""
         return quadrature_error(self.kernel, self.counts, self.order[:n_kept], self.weights(n_kept))
 
     def smallest(self):

@@ -6,6 +6,8 @@ import numpy as np
 
 from patchdistill._threads import single_blas_thread
 from patchdistill.forms import check_features
+from patchdistill.large.sizes import check_blockwise, is_large
+from patchdistill.large.target import large_target
 from patchdistill.normalization import normalize_embeddings
 from patchdistill.problem import ResidualProblem, row_norms
 from patchdistill.similarity import pairwise_distances, rbf_affinity, spectral_target
@@ -26,6 +28,8 @@ class ScoredPatches:
         Spectral target.
     alpha, beta : float
         Absolute penalties.
+    target_error : float
+        Relative error of the target, see :func:`patchdistill.large.target.large_target`; 0 unless the image is large.
     """
 
     scores: np.ndarray
@@ -33,6 +37,7 @@ class ScoredPatches:
     target: np.ndarray
     alpha: float
     beta: float
+    target_error: float
 
 
 # As many features nearly always tell patches apart.
@@ -59,10 +64,14 @@ def score_patches(E, *, h, metric, alpha, beta, bandwidth, normalize, solver, to
     The patches are put into an order that depends on their contents alone, so that permuting them permutes the
     scores to the last bit, and copies, which that order makes neighbours, can be given one score.
     """
+    check_blockwise(len(E), metric, solver)
     order, copies = content_order(E)
     rows = normalize_embeddings(np.asarray(E)[order], normalize)
     with single_blas_thread():
-        Z = spectral_target(rbf_affinity(pairwise_distances(rows, metric), bandwidth), h)
+        if is_large(len(rows)):
+            Z, target_error = large_target(rows, metric, bandwidth, h)
+        else:
+            Z, target_error = spectral_target(rbf_affinity(pairwise_distances(rows, metric), bandwidth), h), 0.0
         problem = _scaled_problem(rows, Z, alpha, beta)
         solution = run_solver(problem, solver, tol, max_iter, random_state)
     scores = relative_residuals(solution.residual_norms, row_norms(Z))
@@ -70,7 +79,7 @@ def score_patches(E, *, h, metric, alpha, beta, bandwidth, normalize, solver, to
         scores[k] = scores[k - 1]
     back = np.argsort(order)
     solution = replace(solution, R=solution.R[back], residual_norms=solution.residual_norms[back])
-    return ScoredPatches(scores[back], solution, Z[back], problem.alpha, problem.beta)
+    return ScoredPatches(scores[back], solution, Z[back], problem.alpha, problem.beta, target_error)
 
 
 def content_order(E):

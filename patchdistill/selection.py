@@ -12,6 +12,10 @@ from sklearn.utils.validation import check_memory
 from patchdistill._compat import HasMethods, Interval, StrOptions, validate_parameter_constraints
 from patchdistill._threads import single_blas_thread
 from patchdistill.forms import check_features
+from patchdistill.large.outliers import find_outliers_of_many
+from patchdistill.large.sizes import is_large
+from patchdistill.large.strata import represent_many
+from patchdistill.large.target import TOLERANCE, inaccuracy_message
 from patchdistill.normalization import NORMALIZATIONS, normalize_embeddings, standardize_columns, unit_scale
 from patchdistill.outliers import find_outliers, split_core
 from patchdistill.problem import ResidualProblem
@@ -132,6 +136,15 @@ class PatchSelection:
         E = normalize_embeddings(self.embeddings, self.normalize)
         return ResidualProblem(E, self.scored.target, self.scored.alpha, self.scored.beta)
 
+    @property
+    def target_error(self):
+        """Relative error of the target.
+
+        Its columns are exact eigenvectors of a matrix that differs from the affinity by at most this share of it, in
+        the spectral norm. At most 0.001, and 0 for images of at most 2,000 patches.
+        """
+        return self.scored.target_error
+
 
 def select_patches(
     E,
@@ -164,7 +177,8 @@ def select_patches(
     h : int, default=10
         Number of leading eigenvectors of the affinity that make the target, at most the number of patches.
     metric : {"euclidean", "manhattan", "mahalanobis", "cosine"} or callable, default="euclidean"
-        Distance between patches, see :func:`patchdistill.similarity.pairwise_distances`.
+        Distance between patches, see :func:`patchdistill.similarity.pairwise_distances`. A callable is for images of at
+        most 2,000 patches.
     rate : float, int or "auto", default=0.45
         Share of the patches to keep, in (0, 1] and rounded up, or their number. ``"auto"``, with coverage, keeps as
         few as have the averages of the image to 5 % of a standard deviation, as 400 patches drawn at random would, see
@@ -219,7 +233,8 @@ def select_patches(
     Warns
     -----
     ConvergenceWarning
-        If the exact solver stopped before it reached `tol`.
+        If the exact solver stopped before it reached `tol`, or the target of an image of more than 2,000 patches, which
+        is computed by landmarks and blocks, is not accurate to 0.001.
 
     See Also
     --------
@@ -229,6 +244,10 @@ def select_patches(
     Notes
     -----
     The evidence for each default is under :ref:`defaults`.
+
+    Of an image of more than 2,000 patches no matrix of all pairs is formed: memory grows with the size of `E`, the
+    error of the target is stated, and what is kept is chosen in strata. How is said by
+    :func:`patchdistill.large.target.large_target` and :func:`patchdistill.large.strata.represent_many`.
 
     References
     ----------
@@ -257,6 +276,8 @@ def select_patches(
     if not solution.converged:
         gap = solution.dual_gap / solution.objective
         warnings.warn(convergence_message([False], [gap], tol, max_iter), ConvergenceWarning, stacklevel=2)
+    if scored.target_error > TOLERANCE:
+        warnings.warn(inaccuracy_message([scored.target_error]), ConvergenceWarning, stacklevel=2)
     choice, outliers = choose_patches(E, scored.scores, **{name: parameters[name] for name in CHOICE_PARAMETERS})
     return PatchSelection(choice.kept, choice.weights(), outliers, choice.ranking, E, normalize, scored)
 
@@ -282,13 +303,20 @@ def choose_patches(E, scores, counts=None, *, rate, keep, coverage, outlier_thre
     """
     if coverage is None:
         return Choice(rank(scores, keep), n_keep(len(E), rate)), np.empty(0, np.intp)
-    order, _ = content_order(E)
-    order = order[rank(scores[order])]
+    order, copies = content_order(E)
+    groups = np.cumsum(~np.isin(np.arange(len(E)), copies))
+    by_preference = rank(scores[order])
+    order, groups = order[by_preference], groups[by_preference]
     points, scores = unit_scale(E[order]), scores[order]
     if normalize == "columns":
         points = standardize_columns(points, split_core(scores)[0])
+    counts = None if counts is None else counts[order]
     with single_blas_thread():
-        distances = pairwise_distances(points, "euclidean")
-        is_outlier = find_outliers(distances, scores, outlier_threshold)
-        choice = represent(points, distances, rate, is_outlier, None if counts is None else counts[order])
+        if is_large(len(E)):
+            is_outlier = find_outliers_of_many(points, scores, outlier_threshold)
+            choice = represent_many(points, groups, rate, is_outlier, counts)
+        else:
+            distances = pairwise_distances(points, "euclidean")
+            is_outlier = find_outliers(distances, scores, outlier_threshold)
+            choice = represent(points, distances, rate, is_outlier, counts)
     return choice.renumbered(order), np.sort(order[is_outlier])

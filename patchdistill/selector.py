@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 from patchdistill._compat import _check_n_features
 from patchdistill.base import BasePatchSelector
 from patchdistill.forms import own_weights, restore_form
+from patchdistill.large.target import TOLERANCE, inaccuracy_message
 from patchdistill.scoring import SOLUTION_PARAMETERS, convergence_message, embed, score_patches
 from patchdistill.selection import CHOICE_PARAMETERS, PARAMETER_CONSTRAINTS, check_choice, choose_patches
 
@@ -91,6 +92,8 @@ class ResidualPatchSelector(BasePatchSelector):
         Relative residuals: 0 is explained perfectly, 1 as badly as not being explained at all.
     objective_, dual_gap_ : ndarray of shape (n_images,)
         Objective reached, and the bound on how far it is above the minimum; absolute.
+    target_error_ : ndarray of shape (n_images,)
+        Relative error of the target of images of more than 2,000 patches, see :class:`PatchSelection`; 0 of others.
     n_iter_per_image_ : ndarray of int, shape (n_images,)
         Steps of the solver.
     n_iter_ : int
@@ -209,11 +212,13 @@ class ResidualPatchSelector(BasePatchSelector):
             delayed(_select_image)(score, E, own_weights(bags, i), solution, choice)
             for i, E in enumerate(self._embeddings(bags))
         )
-        choices, outliers, scores, objective, dual_gap, n_iter, converged = map(list, zip(*images, strict=True))
-        objective, dual_gap, n_iter = np.array(objective), np.array(dual_gap), np.array(n_iter)
-        if not all(converged):
+        choices, outliers, scores, *certificates = map(list, zip(*images, strict=True))
+        objective, dual_gap, n_iter, converged, target_error = map(np.array, certificates)
+        if not converged.all():
             gaps = np.divide(dual_gap, objective, out=np.zeros_like(objective), where=objective > 0)
             warn(convergence_message(converged, gaps, self.tol, self.max_iter), ConvergenceWarning, stacklevel=5)
+        if (target_error > TOLERANCE).any():
+            warn(inaccuracy_message(target_error), ConvergenceWarning, stacklevel=5)
         return (
             choices,
             outliers,
@@ -221,6 +226,7 @@ class ResidualPatchSelector(BasePatchSelector):
             {
                 "objective_": objective,
                 "dual_gap_": dual_gap,
+                "target_error_": target_error,
                 "n_iter_per_image_": n_iter,
                 "n_iter_": int(n_iter.max()),
             },
@@ -242,5 +248,5 @@ def _select_image(score, E, counts, solution_parameters, choice_parameters):
     scored = score(E, **solution_parameters)
     choice, outliers = choose_patches(E, scored.scores, counts, **choice_parameters)
     solution = scored.solution
-    certificate = solution.objective, solution.dual_gap, solution.n_iter, solution.converged
+    certificate = solution.objective, solution.dual_gap, solution.n_iter, solution.converged, scored.target_error
     return choice, outliers, scored.scores, *certificate

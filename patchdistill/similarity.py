@@ -110,7 +110,7 @@ def _mahalanobis_gram(gram, n_features):
     Where a = 0 the inverse is the pseudo-inverse.
     """
     n = len(gram)
-    shrinkage = _ledoit_wolf_shrinkage(gram, n_features)
+    shrinkage = ledoit_wolf_shrinkage(np.diag(gram), np.sum(gram**2), n_features)
     a = shrinkage * np.trace(gram) / n / n_features
     b = (1 - shrinkage) / n
     eigenvalues, vectors = eigh(gram)
@@ -122,12 +122,27 @@ def _mahalanobis_gram(gram, n_features):
     return factor @ factor.T
 
 
-def _ledoit_wolf_shrinkage(gram, n_features):
-    """Shrinkage of Ledoit and Wolf (2004); every trace in it is a trace of the Gram matrix."""
-    n = len(gram)
-    mu = np.trace(gram) / n / n_features
-    cov_squared = np.sum(gram**2) / n**2  # ||X'X / n||_F^2
-    beta = (np.sum(np.diag(gram) ** 2) / n - cov_squared) / (n * n_features)
+def ledoit_wolf_shrinkage(squared_norms, gram_squared, n_features):
+    """Shrinkage of Ledoit and Wolf (2004), from traces alone.
+
+    Parameters
+    ----------
+    squared_norms : ndarray of shape (n_patches,)
+        Squared norms of the centered embeddings.
+    gram_squared : float
+        Sum of their squared inner products, which is that of the entries of the scatter matrix, too.
+    n_features : int
+        Number of features.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+    """
+    n = len(squared_norms)
+    mu = squared_norms.sum() / n / n_features
+    cov_squared = gram_squared / n**2  # ||X'X / n||_F^2
+    beta = (np.sum(squared_norms**2) / n - cov_squared) / (n * n_features)
     delta = cov_squared / n_features - mu**2
     return min(beta, delta) / delta if min(beta, delta) > 0 else 0.0
 
