@@ -1,5 +1,6 @@
 """The same call on the workers of a cluster, one of which dies, gives what one process gives, bit for bit."""
 
+import gc
 import json
 import os
 import signal
@@ -64,13 +65,15 @@ def on_ray(monkeypatch):
     from ray.util.joblib import register_ray
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setattr(PicklingPool, "__bases__", PicklingPool.__bases__)  # which ray replaces for good
+    bases = PicklingPool.__bases__  # which ray replaces for good
     ray.init(num_cpus=N_WORKERS, include_dashboard=False, object_store_memory=2**27, log_to_driver=False)
     register_ray()
     again = {"max_restarts": 3, "max_task_retries": 3}
     with joblib.parallel_config(backend="ray", n_jobs=N_WORKERS, ray_remote_args=again):
         yield
     ray.shutdown()
+    PicklingPool.__bases__ = bases
+    gc.collect()
 
 
 def make_images(n_images=24, weights=False):
@@ -167,6 +170,7 @@ def test_images_of_a_killed_worker_are_redone_by_dask(on_dask, tmp_path, monkeyp
     assert_redone(make_images(), tmp_path, kills=13)
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # ray leaves its files to the garbage collector
 def test_images_of_a_killed_worker_are_redone_by_ray(on_ray, tmp_path, monkeypatch):
     monkeypatch.setattr(patchdistill.selector, "_TASK_IMAGES", 2)
     assert_redone(make_images(), tmp_path, kills=13)
