@@ -1,10 +1,13 @@
 """The selector for many images, as a scikit-learn transformer."""
 
+from itertools import chain
+from numbers import Integral
 from warnings import warn
 
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from patchdistill._compat import _check_n_features
@@ -13,6 +16,11 @@ from patchdistill.forms import own_weights, restore_form
 from patchdistill.large.target import TOLERANCE, inaccuracy_message
 from patchdistill.scoring import SOLUTION_PARAMETERS, convergence_message, embed, score_patches
 from patchdistill.selection import CHOICE_PARAMETERS, PARAMETER_CONSTRAINTS, check_choice, choose_patches
+
+# What a worker gets at a time: several images, because handing over a task costs milliseconds, which is what a small
+# image takes; but not many, because dask.distributed warns of tasks above 10 MB, and the last ones run alone.
+_TASK_BYTES = 6e6
+_TASK_IMAGES = 16
 
 
 class ResidualPatchSelector(BasePatchSelector):
@@ -65,12 +73,14 @@ class ResidualPatchSelector(BasePatchSelector):
     max_iter : int, default=1000
         Most steps of the solver, per image.
     random_state : int, RandomState instance or None, default=0
-        Start of ``solver="published"``; the exact solver draws no random numbers.
+        Start of ``solver="published"``, with an int the same for every image; the exact solver draws no random numbers.
     memory : str or joblib.Memory, default=None
         Where each image's solution is cached. The key leaves out `rate` and `keep`: a search over rates solves each
         image once.
     n_jobs : int, default=None
         Number of parallel workers over images, as in joblib; each uses one BLAS thread. It changes nothing but time.
+        With :class:`joblib.parallel_config` the workers can be those of a cluster. `embedding` is called in this
+        process, one image after the other.
     verbose : int, default=0
         Progress over images, as in :class:`joblib.Parallel`.
 
@@ -208,9 +218,20 @@ class ResidualPatchSelector(BasePatchSelector):
         solution = {name: getattr(self, name) for name in SOLUTION_PARAMETERS}
         choice = {name: getattr(self, name) for name in CHOICE_PARAMETERS}
         score = check_memory(self.memory).cache(score_patches)
-        images = Parallel(n_jobs=self.n_jobs, verbose=self.verbose)(
-            delayed(_select_image)(score, E, own_weights(bags, i), solution, choice)
-            for i, E in enumerate(self._embeddings(bags))
+        embeddings = self._embeddings(bags)
+        first = next(embeddings)
+        n_together = _images_per_task(first.nbytes / len(first) * bags.n_patches.max())
+        # No memory maps of arrays in memory: all images would be copied before the end.
+        parallel = Parallel(
+            n_jobs=self.n_jobs,
+            verbose=self.verbose,
+            batch_size=n_together,
+            pre_dispatch=f"2 * {n_together} * n_jobs",
+            max_nbytes=None,
+        )
+        images = parallel(
+            delayed(_select_image)(score, (E, own_weights(bags, i)), {**solution, "random_state": state}, choice)
+            for i, (E, state) in enumerate(zip(chain([first], embeddings), self._random_states(len(bags)), strict=True))
         )
         choices, outliers, scores, *certificates = map(list, zip(*images, strict=True))
         objective, dual_gap, n_iter, converged, target_error = map(np.array, certificates)
@@ -232,6 +253,12 @@ class ResidualPatchSelector(BasePatchSelector):
             },
         )
 
+    def _random_states(self, n_images):
+        """Start of each image: what a worker draws from a generator is not missing from the one in this process."""
+        if self.solver == "exact" or isinstance(self.random_state, Integral):
+            return [self.random_state] * n_images
+        return check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=n_images).tolist()
+
     def _embeddings(self, bags):
         """Embeddings of each image, one at a time."""
         if self.embedding is None:
@@ -243,8 +270,18 @@ class ResidualPatchSelector(BasePatchSelector):
             yield E
 
 
-def _select_image(score, E, counts, solution_parameters, choice_parameters):
-    """Give what the estimator stores of one image: coefficients of all images would fill the memory."""
+def _images_per_task(image_bytes):
+    """How many images a worker gets at a time."""
+    return int(np.clip(_TASK_BYTES // image_bytes, 1, _TASK_IMAGES))
+
+
+def _select_image(score, image, solution_parameters, choice_parameters):
+    """Give what the estimator stores of one image: coefficients of all images would fill the memory.
+
+    Embeddings and counts come as one tuple. joblib hands an array that is an argument of its own to dask.distributed
+    apart from the task, where it is lost with the worker that has it; a tuple is sent again with the task.
+    """
+    E, counts = image
     scored = score(E, **solution_parameters)
     choice, outliers = choose_patches(E, scored.scores, counts, **choice_parameters)
     solution = scored.solution

@@ -113,6 +113,17 @@ def test_a_search_over_rates_solves_each_image_once(tmp_path, monkeypatch):
     assert len(solved) == 2 * len(X)
 
 
+def test_a_generator_starts_the_same_images_whatever_the_number_of_workers():
+    def fit(n_jobs):
+        start = np.random.RandomState(3)
+        return ResidualPatchSelector(solver="published", random_state=start, n_jobs=n_jobs).fit(images(6)).objective_
+
+    alone = fit(None)
+    np.testing.assert_array_equal(fit(2), alone)
+    alike = ResidualPatchSelector(solver="published", random_state=np.random.RandomState(3)).fit(images(1) * 2)
+    assert alike.objective_[0] != alike.objective_[1]  # every image has a start of its own
+
+
 def test_late_images_are_told_in_one_warning():
     X = [np.zeros((5, 40)), *images(3)]
     with pytest.warns(ConvergenceWarning) as caught:
