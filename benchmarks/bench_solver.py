@@ -111,8 +111,10 @@ def sweep(pictures, sizes, repeats):
     rows = []
     for n_i, d_i in {*((k, d) for k in n_sweep), *((n, k) for k in d_sweep)}:
         E = features(pictures[:1], n_i, d_i)[0]
+        least = sum(floor(E, repeats).values())
         for metric, tol in itertools.product(("euclidean", "mahalanobis"), (1e-3, 1e-6)):
             row = {"n": n_i, "d": d_i, "metric": metric, "tol": tol, **ours([E], repeats, metric=metric, tol=tol)}
+            row["floor_seconds"] = least
             print(n_i, d_i, metric, tol, f"{1e3 * row['seconds']:.1f} ms", flush=True)
             rows.append(row)
     rows.sort(key=lambda row: (row["metric"], row["tol"], row["n"], row["d"]))

@@ -98,4 +98,32 @@ def sensitivity():
     return figure
 
 
-FIGURES = {"rate_curves": rate_curves, "sensitivity": sensitivity}
+def growth():
+    """Time of a selection against the numbers of patches and of features, above its floor."""
+    results = _load("bench_solver")
+    rows = [row for row in results["sweep"] if row["tol"] == 1e-3]
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.4), sharey=True, layout="constrained")
+    fixed = {"n": "d", "d": "n"}
+    for ax, (axis, other), label in zip(axes, fixed.items(), ("patches", "features"), strict=True):
+        line = sorted((row for row in rows if row[other] == results[other]), key=lambda row: row[axis])
+        for metric, style in (("euclidean", STYLES["default selection"]), ("mahalanobis", STYLES["lowest residual"])):
+            of_metric = [row for row in line if row["metric"] == metric]
+            ax.plot(
+                [row[axis] for row in of_metric], [1e3 * row["seconds"] for row in of_metric], label=metric, **style
+            )
+        of_metric = [row for row in line if row["metric"] == "euclidean"]
+        floors = [1e3 * row["floor_seconds"] for row in of_metric]
+        ax.plot([row[axis] for row in of_metric], floors, color="0.4", marker=".", label="floor")
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        sizes = [row[axis] for row in of_metric]
+        ax.set_xticks(sizes, sizes)
+        ax.minorticks_off()
+        ax.set_xlabel(f"{label}, with {results[other]} {'features' if other == 'd' else 'patches'}")
+        ax.grid(alpha=0.3)
+    axes[0].set_ylabel("milliseconds")
+    axes[0].legend(fontsize=7)
+    return figure
+
+
+FIGURES = {"rate_curves": rate_curves, "sensitivity": sensitivity, "growth": growth}

@@ -109,12 +109,15 @@ def _speed():
             f"{1e3 * row['seconds']:.1f}",
             f"{1e3 * row['seconds_slowest_image']:.1f}",
             f"{row['relative_gap_max']:.1e}",
+            f"{row['objective_mean']:.4f}",
             f"{row['n_iter_median']:.0f}",
         ]
         for row in results["ours"]
     ]
     text = f"{results['n']} x {results['d']}, {results['n_images']} images, one BLAS thread:\n\n"
-    text += _table(["Metric", "``tol``", "ms, median", "ms, slowest image", "Largest gap", "Steps"], ours)
+    text += _table(
+        ["Metric", "``tol``", "ms, median", "ms, slowest image", "Largest gap", "Mean objective", "Steps"], ours
+    )
     script, call, ratios = results["published_iteration"], results["script_mahalanobis_call"], results["ratios"]
     ratio, ratio_mahalanobis = (
         ratios[f"{name}_1e-3"]
@@ -126,6 +129,19 @@ def _speed():
         f"{script['objective']:.1f}, with a relative gap of {script['relative_gap']:.2f}; the script's own Mahalanobis "
         f"call took {call['seconds']:.0f} s ({ratio_mahalanobis:.0f} times a whole selection with that metric).\n\n"
     )
+    floor = results["floor"]
+    text += (
+        f"The floor, reading the embeddings once ({1e3 * floor['read_seconds']:.2f} ms) and one matrix of inner "
+        f"products ({1e3 * floor['gram_seconds']:.2f} ms), is a "
+        f"{results['ours'][0]['seconds'] / sum(floor.values()):.0f}th of a whole selection.\n\n"
+        "Beside the baseline that drops isolated patches and keeps medoids of the others, both as estimators at their "
+        "defaults:\n\n"
+    )
+    beside = [
+        [name, *(f"{1e3 * row[key]:.1f}" for key in ("default_selection", "trimmed_medoids")), f"{row['ratio']:.1f}"]
+        for name, row in results["against_baseline"].items()
+    ]
+    text += _table(["Features", "ms, default selection", "ms, trim, then k-medoids", "Ratio"], beside) + "\n"
     growth = [
         [row["metric"], f"{row['tol']:g}", f"{row['exponent_in_n']:.2f}", f"{row['exponent_in_d']:.2f}"]
         for row in results["growth"]
