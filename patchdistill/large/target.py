@@ -116,8 +116,6 @@ def nystrom(affinity, k):
     m = len(gram)
     values, vectors = eigh(gram, subset_by_index=(max(0, m - k), m - 1))
     values, vectors = values[::-1], vectors[:, ::-1]
-    values = values[values > _ROUNDING * values[0]]
-    vectors = vectors[:, : len(values)]
     factor = factor @ (vectors / np.sqrt(values))
     vectors = np.concatenate([affinity.columns(rows, landmarks) @ factor for rows in blocks])
     return values, vectors, max(n - np.trace(gram), 0.0) / values[0]

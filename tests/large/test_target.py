@@ -126,6 +126,15 @@ def test_passes_find_leading_eigenvectors_from_a_poor_start():
     np.testing.assert_allclose(values, eigenvalues[:3], rtol=1e-3)
 
 
+def test_new_directions_are_new():
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.normal(size=(50, 6)))[0]
+    outside = rng.normal(size=(50, 2))
+    new = target._new_directions(basis @ rng.normal(size=(6, 4)) + 1e-9 * outside @ rng.normal(size=(2, 4)), basis)
+    assert new.shape == (50, 2)
+    np.testing.assert_allclose(new.T @ np.hstack([basis, new]), np.eye(8)[6:], atol=1e-14)
+
+
 def test_landmarks_that_do_are_not_refined(monkeypatch):
     monkeypatch.setattr(target, "refine", None)
     rows = np.random.default_rng(0).normal(size=(60, 1))
