@@ -154,4 +154,4 @@ def _whitened(centered):
 def at_most_n_columns(points):
     """Points with the same inner products, in no more dimensions than there are points."""
     n, d = points.shape
-    return points if d <= n else qr(points.T, mode="r", overwrite_a=True, check_finite=False)[0][:n].T
+    return points if d <= n else qr(points.T, mode="r", check_finite=False)[0][:n].T

@@ -73,6 +73,7 @@ def test_copies_come_after_all_others(E):
     first = order[: len(set(groups))]
     assert len(set(groups[first])) == len(first)
     assert all(i == np.flatnonzero(groups == groups[i])[0] for i in first)
+    assert (np.diff(order[len(first) :]) > 0).all()
 
 
 def test_copies_count_for_the_one_that_is_kept():

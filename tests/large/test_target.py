@@ -6,7 +6,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from patchdistill import ResidualPatchSelector, select_patches
 from patchdistill.large import target
-from patchdistill.large.affinity import BlockAffinity
+from patchdistill.large.affinity import BlockAffinity, at_most_n_columns
 from patchdistill.large.sizes import evenly_spaced, row_blocks
 from patchdistill.large.target import large_target, nystrom, refine
 from patchdistill.normalization import normalize_embeddings
@@ -37,6 +37,23 @@ def test_affinity_in_blocks_is_the_affinity(metric, data, bandwidth):
     np.testing.assert_allclose(affinity.columns(everything, everything), K, atol=1e-6)
     V = np.random.default_rng(0).normal(size=(len(rows), 3))
     np.testing.assert_allclose(affinity.multiply(V), K @ V, atol=1e-5 * len(rows))
+
+
+def test_single_precision_is_left_where_distances_are_small_next_to_norms():
+    """Most patches are near copies of each other, and the bandwidth is theirs."""
+    rng = np.random.default_rng(0)
+    rows = 1 + 1e-4 * rng.normal(size=(40, 3))
+    rows[:5] += 1.0
+    affinity = BlockAffinity(rows, "euclidean", 4.0, n_landmarks=40)
+    V = rng.normal(size=(40, 2))
+    np.testing.assert_allclose(affinity.multiply(V), dense_affinity(rows) @ V, atol=1e-5)
+
+
+@given(embeddings(n_patches=(1, 12), n_features=(1, 30)))
+def test_points_keep_their_inner_products_in_fewer_dimensions(E):
+    points = at_most_n_columns(E)
+    assert points.shape == (len(E), min(E.shape))
+    np.testing.assert_allclose(points @ points.T, E @ E.T, atol=1e-12 * (1 + np.abs(E).max() ** 2 * E.shape[1]))
 
 
 @pytest.mark.parametrize("unit", [1e-30, 1e30])
