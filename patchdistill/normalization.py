@@ -20,7 +20,7 @@ def normalize_embeddings(E, how="rows"):
     Returns
     -------
     ndarray of shape (n_patches, n_features)
-        Normalized embeddings, float64.
+        Normalized embeddings, in the precision that they came in.
 
     Examples
     --------
@@ -31,7 +31,7 @@ def normalize_embeddings(E, how="rows"):
            [0. , 0. ]])
     """
     if how is None:
-        return np.asarray(E, dtype=np.float64)
+        return E
     return unit_rows(standardize_columns(E) if how == "columns" else E)
 
 
@@ -45,7 +45,7 @@ def unit_rows(E):
 
     Returns
     -------
-    ndarray of float64, shape (n_patches, n_features)
+    ndarray of shape (n_patches, n_features)
         Scaled rows.
     """
     E = _divide(E, _largest(E, axis=1)[:, None])  # no overflow in the squares
@@ -62,10 +62,10 @@ def unit_scale(E):
 
     Returns
     -------
-    ndarray of float64, shape (n_patches, n_features)
+    ndarray of shape (n_patches, n_features)
         Entries in [-1, 1].
     """
-    return np.divide(E, _largest(E, axis=None) or 1.0, dtype=np.float64)
+    return E / (_largest(E, axis=None) or 1.0)
 
 
 def standardize_columns(E, reference=slice(None)):
@@ -80,22 +80,22 @@ def standardize_columns(E, reference=slice(None)):
 
     Returns
     -------
-    ndarray of float64, shape (n_patches, n_features)
+    ndarray of shape (n_patches, n_features)
         Standardized embeddings.
     """
     E = _divide(E, _largest(E, axis=0))
     E -= E[reference].mean(axis=0)
     centered = E[reference]
     deviations = np.sqrt(np.einsum("ij,ij->j", centered, centered) / len(centered))
-    deviations[deviations <= 64 * np.finfo(float).eps] = 0.0  # of a constant column only rounding is left
+    deviations[deviations <= 64 * np.finfo(E.dtype).eps] = 0.0  # of a constant column only rounding is left
     return _divide(E, deviations, out=E)
 
 
 def _largest(E, axis):
     """Largest absolute values, without a copy of the array."""
-    return np.maximum(E.max(axis=axis, initial=0.0), -E.min(axis=axis, initial=0.0)).astype(np.float64)
+    return np.maximum(E.max(axis=axis, initial=0.0), -E.min(axis=axis, initial=0.0))
 
 
 def _divide(E, scale, out=None):
-    """Divide, in float64; where the scale is zero, so is the result."""
-    return np.divide(E, np.where(scale > 0, scale, np.inf), out=out, dtype=np.float64)
+    """Divide; where the scale is zero, so is the result."""
+    return np.divide(E, np.where(scale > 0, scale, np.inf).astype(E.dtype, copy=False), out=out)

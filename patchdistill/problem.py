@@ -37,7 +37,7 @@ class ResidualProblem:
     Parameters
     ----------
     E : ndarray of shape (n_patches, n_features)
-        Embeddings of the patches of one image.
+        Embeddings of the patches of one image, float32 or float64.
     Z : ndarray of shape (n_patches, h)
         Target, see :func:`patchdistill.similarity.spectral_target`.
     alpha, beta : float, default=0.1
@@ -66,7 +66,7 @@ class ResidualProblem:
 
     def __init__(self, E, Z, alpha=0.1, beta=0.1):
         self.E = _finite_matrix(E, "E", "(n_patches, n_features)")
-        self.Z = _finite_matrix(Z, "Z", "(n_patches, h)")
+        self.Z = _finite_matrix(Z, "Z", "(n_patches, h)").astype(np.float64, copy=False)
         if len(self.E) != len(self.Z):
             raise ValueError(f"E has {len(self.E)} rows and Z has {len(self.Z)}; both need one row per patch.")
         self.alpha, self.beta = _penalties(alpha, beta)
@@ -233,7 +233,7 @@ class ResidualProblem:
         dual, _ = self.dual_value(U)
         return max(0.0, self.value(row_norms(U), W) - dual)
 
-    def dual_value(self, U):
+    def dual_value(self, U, dtype=np.float64):
         """Value of the dual at the feasible point that belongs to a misfit.
 
         Any A with row norms of A at most beta and row norms of E'A at most alpha gives ``-||A||^2 / 4 - <A, Z>`` as a
@@ -244,6 +244,9 @@ class ResidualProblem:
         ----------
         U : ndarray of shape (n_patches, h)
             Misfit.
+        dtype : {numpy.float32, numpy.float64}, default=numpy.float64
+            Precision of E'A. The bound is a proof in float64, and an estimate in float32, which is faster where `E` is
+            that too.
 
         Returns
         -------
@@ -253,7 +256,7 @@ class ResidualProblem:
             E'A before scaling, the gradient of the loss in W: at optimal coefficients no row norm exceeds alpha.
         """
         A = 2 * self.clip(U)
-        gradient = (A.T @ self.E).T
+        gradient = (A.T.astype(dtype, copy=False) @ self.E).T.astype(np.float64, copy=False)
         largest_scale = min(1.0, self.alpha / max(row_norms(gradient).max(initial=0.0), self.alpha))
         squared, inner = float(np.vdot(A, A)), float(np.vdot(A, self.Z))
         scale = min(max(-2 * inner / squared, 0.0), largest_scale) if squared > 0 else 0.0
@@ -267,7 +270,7 @@ class ResidualProblem:
         float
             Penalty.
         """
-        return float(row_norms((2 * self.clip(self.Z).T @ self.E).T).max(initial=0.0))
+        return float(row_norms((2 * self.clip(self.Z).T.astype(self.E.dtype) @ self.E).T).max(initial=0.0))
 
     def beta_max(self):
         """Smallest `beta` at which ``R = 0`` goes with ``W = 0``: twice the largest row norm of the target.
@@ -295,7 +298,8 @@ def _finite_matrix(A, name, shape):
         raise ValueError(f"{name} has shape {A.shape}; it must be {shape} with at least one patch.")
     if A.dtype.kind not in "fiub":
         raise ValueError(f"{name} has dtype {A.dtype}; it must be real numbers.")
-    A = A.astype(np.float64, copy=False)
+    if A.dtype != np.float32:
+        A = A.astype(np.float64, copy=False)
     if not np.isfinite(A).all():
         raise ValueError(f"{name} contains NaN or infinity; it must be finite.")
     return A

@@ -44,7 +44,7 @@ def quadrature_kernel(points, distances):
         Positive semidefinite.
     """
     first = standardize_columns(points)
-    moments = first @ first.T
+    moments = (first @ first.T).astype(np.float64)
     second = np.square(first, out=first)
     second -= np.mean(second, axis=0)
     moments += second @ second.T / 4

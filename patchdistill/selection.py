@@ -313,10 +313,12 @@ def choose_patches(E, scores, counts=None, *, rate, keep, coverage, outlier_thre
     counts = None if counts is None else counts[order]
     with single_blas_thread():
         if is_large(len(E)):
+            points = points.astype(np.float64, copy=False)
             is_outlier = find_outliers_of_many(points, scores, outlier_threshold)
             choice = represent_many(points, groups, rate, is_outlier, counts)
         else:
-            distances = pairwise_distances(points, "euclidean")
+            # In single precision the units of the features would decide between patches that serve almost equally well.
+            distances = pairwise_distances(points.astype(np.float64, copy=False), "euclidean")
             is_outlier = find_outliers(distances, scores, outlier_threshold)
             choice = represent(points, distances, rate, is_outlier, counts)
     return choice.renumbered(order), np.sort(order[is_outlier])

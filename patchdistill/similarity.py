@@ -10,7 +10,7 @@ METRICS = ("euclidean", "manhattan", "mahalanobis", "cosine")
 
 # Squared distances come from a Gram matrix and carry its rounding, a few eps times the squared norms. What is below
 # this share of the norms is rounding: it counts as zero, so that copies are at distance zero exactly.
-_ROUNDING = 256 * np.finfo(float).eps
+_ROUNDING = {"float32": 32 * np.finfo(np.float32).eps, "float64": 256 * np.finfo(np.float64).eps}
 # Eigenvalues closer than this, relative to the largest, count as one multiple eigenvalue; below it, as zero.
 _TIED = 1e-9
 
@@ -21,7 +21,8 @@ def pairwise_distances(E, metric="euclidean"):
     Parameters
     ----------
     E : ndarray of shape (n_patches, n_features)
-        Embeddings of the patches.
+        Embeddings of the patches. Inner products are computed in their precision, float32 or float64, and all that
+        follows in float64.
     metric : {"euclidean", "manhattan", "mahalanobis", "cosine"} or callable, default="euclidean"
         ``"mahalanobis"`` uses the Ledoit-Wolf shrunk covariance of the patches. ``"cosine"`` is one minus the cosine; a
         row of zeros is at distance 1 from every other row and 0 from its like. A callable gets `E` and returns the
@@ -54,7 +55,9 @@ def pairwise_distances(E, metric="euclidean"):
         return _check_distances(metric(E), len(E))
     if metric not in METRICS:
         raise ValueError(f"metric={metric!r} is unknown; use one of {', '.join(METRICS)}, or a callable of E.")
-    E = np.asarray(E, dtype=np.float64)
+    E = np.asarray(E)
+    if E.dtype != np.float32 or metric in ("manhattan", "mahalanobis"):  # the inverse of a covariance enlarges rounding
+        E = E.astype(np.float64, copy=False)
     if metric == "manhattan":
         return squareform(pdist(E, "cityblock"))
     if metric == "cosine":
@@ -82,10 +85,11 @@ def _check_distances(distances, n):
 
 def _squared_distances(gram):
     """Squared distances of the points whose inner products are given."""
+    rounding, gram = _ROUNDING[gram.dtype.name], gram.astype(np.float64, copy=False)
     squared_norms = np.diag(gram)
     sums = squared_norms[:, None] + squared_norms
     squared = sums - 2 * gram
-    squared[squared <= _ROUNDING * sums] = 0.0
+    squared[squared <= rounding * sums] = 0.0
     np.fill_diagonal(squared, 0.0)
     return squared
 

@@ -97,6 +97,16 @@ def test_degenerate_images_have_finite_scores(E):
     np.testing.assert_allclose(selection.scores, selection.scores[0], atol=1e-9)
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "mahalanobis", "cosine"])
+def test_single_precision_costs_seven_digits_at_most(metric):
+    E = np.random.default_rng(0).random((60, 300), dtype=np.float32)
+    single, double = (select_patches(A, metric=metric, tol=1e-10) for A in (E, E.astype(np.float64)))
+    np.testing.assert_allclose(single.scores, double.scores, atol=1e-4)
+    assert single.scores.dtype == single.weights.dtype == np.float64
+    assert np.array_equal(single.indices, double.indices)
+    np.testing.assert_allclose(single.weights, double.weights, atol=1e-5)
+
+
 def test_a_patch_of_zeros_is_not_explained():
     E = np.vstack([np.random.default_rng(0).random((20, 30)), np.zeros(30)])
     assert select_patches(E).scores[-1] == 1.0

@@ -35,7 +35,7 @@ class DistanceSelector(BasePatchSelector):
             return [self._choose_in_order(E) for E in bags], {}
 
     def _choose_in_order(self, E):
-        E = unit_scale(normalize_embeddings(E, self.normalize))
+        E = unit_scale(normalize_embeddings(np.asarray(E, dtype=np.float64), self.normalize))
         order = from_mean_outwards(E)
         E = E[order]
         return self._choose_patches(E, pairwise_distances(E), n_keep(len(E), self.rate)).renumbered(order)

@@ -77,7 +77,10 @@ class PublishedPatchSelector(SeededMixin, BasePatchSelector):
     def _choose(self, bags):
         rng = check_random_state(self.random_state)
         with single_blas_thread():
-            rankings = [rank(published_scores(normalize_embeddings(E, self.normalize), rng)) for E in bags]
+            rankings = [
+                rank(published_scores(normalize_embeddings(np.asarray(E, dtype=np.float64), self.normalize), rng))
+                for E in bags
+            ]
         return [Choice(ranking, n_keep(len(ranking), self.rate)) for ranking in rankings], {}
 
 

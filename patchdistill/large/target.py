@@ -55,7 +55,7 @@ def large_target(rows, metric, bandwidth, h):
         at most this share of it, in the spectral norm.
     """
     n_landmarks = max(_LANDMARKS, math.ceil(_LANDMARKS_PER_ROOT * math.sqrt(len(rows))), h + _EXTRA)
-    affinity = BlockAffinity(rows, metric, bandwidth, n_landmarks)
+    affinity = BlockAffinity(rows.astype(np.float64, copy=False), metric, bandwidth, n_landmarks)
     values, vectors, error = nystrom(affinity, h + _EXTRA)
     if error > TOLERANCE or not affinity.is_positive:
         values, vectors, error = refine(affinity.multiply, vectors, h)

@@ -19,6 +19,7 @@ from patchdistill.problem import row_norms
 from patchdistill.solvers.solution import Solution
 
 _FIRST_FEATURES = 20
+_PROOF = 1e-4  # relative gap from which on it is no estimate in the precision of the embeddings, but a proof in float64
 _INNER_GAP = 0.2  # the working set is solved to this share of the gap that is left on all features
 _CG_TOL = 0.2  # the equations are solved no better than the step deserves
 _CG_MAX = 100
@@ -52,11 +53,14 @@ def solve_exact(problem, tol=1e-3, max_iter=1000):
     active = np.empty(0, dtype=np.intp)
     W_active = np.empty((0, Z.shape[1]))
     U = -Z
-    n_iter, damping = 0, _FIRST_DAMPING
+    n_iter, damping, precision = 0, _FIRST_DAMPING, E.dtype
     history = {"n_iter": [], "objective": [], "dual_gap": []}
     while True:
         objective = problem.value(row_norms(U), W_active)
-        dual, gradient = problem.dual_value(U)
+        dual, gradient = problem.dual_value(U, precision)
+        if precision != np.float64 and (objective - dual <= max(tol, _PROOF) * objective or n_iter >= max_iter):
+            precision = np.dtype(np.float64)
+            dual, gradient = problem.dual_value(U)
         gap = max(0.0, objective - dual)
         for name, value in (("n_iter", n_iter), ("objective", objective), ("dual_gap", gap)):
             history[name].append(value)
@@ -64,15 +68,17 @@ def solve_exact(problem, tol=1e-3, max_iter=1000):
         stuck = all(
             len(values) > 1 and values[-1] >= values[-2] for values in map(history.get, ("objective", "dual_gap"))
         )
-        if converged or stuck or n_iter >= max_iter:
+        if converged or n_iter >= max_iter or (stuck and precision == np.float64):
             break
+        if stuck:
+            precision = np.dtype(np.float64)
         new = _worst_violators(gradient, problem.alpha, active)
-        first = _first_coefficients(problem, U, E[:, new], gradient[new])
+        first = _first_coefficients(problem, U, E[:, new].astype(np.float64, copy=False), gradient[new])
         W_active = np.vstack([W_active, first])
         active = np.concatenate([active, new])
         target = max(_INNER_GAP * gap, tol * objective / 3)
         rows, W_active, U, steps, damping = _solve_working_set(
-            problem, E[:, active], W_active, target, max_iter - n_iter, damping
+            problem, E[:, active].astype(np.float64, copy=False), W_active, target, max_iter - n_iter, damping
         )
         active, n_iter = active[rows], n_iter + steps
     W = np.zeros((E.shape[1], Z.shape[1]))

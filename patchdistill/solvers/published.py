@@ -35,7 +35,7 @@ def solve_published(problem, random_state=0, max_iter=50):
     Solution
         Last iterate, with the true objective and gap of its `W`.
     """
-    E, Z, alpha, beta = problem.E, problem.Z, problem.alpha, problem.beta
+    E, Z, alpha, beta = problem.E.astype(np.float64), problem.Z, problem.alpha, problem.beta
     rng = check_random_state(random_state)
     n, d = E.shape
     rng.random_sample((d, Z.shape[1]))  # the script draws a W first, and overwrites it unread

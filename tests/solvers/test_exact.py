@@ -86,6 +86,19 @@ def test_objective_is_below_the_published_one_on_random_problems(seed):
     assert solve(problem).objective <= solve(problem, solver="published").objective
 
 
+@pytest.mark.parametrize("tol", [1e-3, 1e-6, 1e-10])
+@pytest.mark.parametrize("seed", range(20))
+def test_the_gap_of_embeddings_in_single_precision_is_a_proof_in_double(seed, tol):
+    problem = random_problem(seed)
+    single = ResidualProblem(problem.E.astype(np.float32), problem.Z, problem.alpha, problem.beta)
+    assert single.E.dtype == np.float32
+    solution = assert_certified(single, tol)
+    double = ResidualProblem(single.E.astype(np.float64), problem.Z, problem.alpha, problem.beta)
+    assert np.isclose(solution.dual_gap, double.dual_gap(solution.W), rtol=1e-6, atol=1e-12 * solution.objective)
+    expected = solve(double, tol=tol)
+    assert np.isclose(solution.objective, expected.objective, rtol=tol)
+
+
 def real_features(data_dir):
     """PatchStatistics, and random filters with more features than patches, of 20 panoramas."""
     sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
