@@ -221,11 +221,13 @@ def _scale_changes():
             " / ".join(str(count) for count in pool["outliers"]),
             *(" / ".join(f"{pool[way][name]:.2f}" for way in ways) for name in ("outliers_dropped", "copies_dropped")),
             " / ".join(str(count) for count in reversed(pool["n_auto"])),
+            f"{pool['same_kept']:.2f}",
         ]
         for pool in pools
     ]
     header = ["Patches", "Rank correlation of scores", "Same core", "Set aside by blocks / dense / both"]
     header += ["Outliers dropped, dense / blocks", "Copies dropped, dense / blocks", "Kept by auto, dense / blocks"]
+    header += [f"Kept by both at {results['rate']:g}"]
     text = _table(header, scores) + "\nMean over these pools:\n\n"
     rows = []
     for k, cell in enumerate(pools[0]["rates"]):
