@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_memory
 
 from patchdistill._compat import HasMethods, Interval, StrOptions, validate_parameter_constraints
 from patchdistill._threads import single_blas_thread
+from patchdistill.backends import BACKENDS, uses_torch
 from patchdistill.forms import check_features
 from patchdistill.normalization import NORMALIZATIONS, normalize_embeddings, standardize_columns, unit_scale
 from patchdistill.outliers import find_outliers, split_core
@@ -37,6 +38,8 @@ PARAMETER_CONSTRAINTS = {
     "tol": [Interval(Real, 0, None, closed="left")],
     "max_iter": [Interval(Integral, 1, None, closed="left")],
     "random_state": ["random_state"],
+    "backend": [StrOptions(set(BACKENDS))],
+    "device": "no_validation",  # only PyTorch knows its devices
     "memory": [str, HasMethods("cache"), None],
     "n_jobs": [Integral, None],
     "verbose": ["verbose"],
@@ -123,6 +126,8 @@ def select_patches(
     tol=1e-3,
     max_iter=1000,
     random_state=0,
+    backend="auto",
+    device=None,
     memory=None,
     n_jobs=None,
     verbose=0,
@@ -131,7 +136,7 @@ def select_patches(
 
     Parameters
     ----------
-    E : array-like of shape (n_patches, n_features)
+    E : array-like or Tensor of shape (n_patches, n_features)
         Embeddings of the patches of one image; pixels, one patch per row, if `embedding` is given.
     h : int, default=10
         Number of leading eigenvectors of the affinity that make the target, at most the number of patches.
@@ -172,6 +177,12 @@ def select_patches(
         Most steps of the solver.
     random_state : int, RandomState instance or None, default=0
         Start of ``solver="published"``; the exact solver draws no random numbers.
+    backend : {"auto", "numpy", "torch"}, default="auto"
+        What computes: NumPy, or PyTorch with :func:`patchdistill.batched.select_batch`. ``"auto"`` is PyTorch for
+        tensors and NumPy for arrays. With PyTorch there is ``solver="exact"`` alone, no metric of your own and no
+        `memory`.
+    device : str or torch.device, default=None
+        Where PyTorch computes: ``"cpu"``, ``"cuda"``, ``"cuda:1"``. None is where a tensor is, and the CPU for arrays.
     memory : str or joblib.Memory, default=None
         Where solutions are cached. The key leaves out `rate` and `keep`.
     n_jobs, verbose : default=None, 0
@@ -181,7 +192,9 @@ def select_patches(
     -------
     PatchSelection
         Kept patches, ranking, scores, and the solution with its certificate. Copies of a patch have equal scores,
-        equal scores go by index; neither the order of the patches nor the scale of `E` matters.
+        equal scores go by index; neither the order of the patches nor the scale of `E` matters. For a tensor it holds
+        tensors, where `E` is; its problem is then a :class:`patchdistill.batched.problem.ResidualProblem`. With PyTorch
+        the solution has no history.
 
     Raises
     ------
@@ -218,6 +231,10 @@ def select_patches(
     del parameters["E"]
     validate_parameter_constraints(PARAMETER_CONSTRAINTS, parameters, caller_name="select_patches")
     check_choice(rate, keep, coverage)
+    if uses_torch(E, parameters):
+        from patchdistill.batched.one import select_one
+
+        return select_one(E, parameters)
     E = embed(E, embedding) if embedding is not None else check_features(E)
     solution_parameters = {name: parameters[name] for name in SOLUTION_PARAMETERS}
     scored = check_memory(memory).cache(score_patches)(E, **solution_parameters)

@@ -8,6 +8,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from patchdistill._compat import _check_n_features
+from patchdistill.backends import holds_tensors, uses_torch
+from patchdistill.bags import PatchBags
 from patchdistill.base import BasePatchSelector
 from patchdistill.forms import own_weights, restore_form
 from patchdistill.scoring import SOLUTION_PARAMETERS, convergence_message, embed, score_patches
@@ -65,11 +67,20 @@ class ResidualPatchSelector(BasePatchSelector):
         Most steps of the solver, per image.
     random_state : int, RandomState instance or None, default=0
         Start of ``solver="published"``; the exact solver draws no random numbers.
+    backend : {"auto", "numpy", "torch"}, default="auto"
+        What computes: NumPy, one image after the other, or PyTorch, many at once. ``"auto"`` is PyTorch for tensors and
+        NumPy for everything else. Tensors in, a stack ``(n_images, n_patches, n_features)`` or a list, are tensors
+        out, where they were; what is learned are arrays in any case. With PyTorch there is ``solver="exact"`` alone,
+        no metric of your own and no `memory`.
+    device : str or torch.device, default=None
+        Where PyTorch computes: ``"cpu"``, ``"cuda"``, ``"cuda:1"``. None is where tensors are, and the CPU for arrays.
+        As many images are worked on at once as fit the memory.
     memory : str or joblib.Memory, default=None
         Where each image's solution is cached. The key leaves out `rate` and `keep`: a search over rates solves each
         image once.
     n_jobs : int, default=None
         Number of parallel workers over images, as in joblib; each uses one BLAS thread. It changes nothing but time.
+        With PyTorch it has no effect: there are ``torch.set_num_threads`` and the GPU.
     verbose : int, default=0
         Progress over images, as in :class:`joblib.Parallel`.
 
@@ -143,6 +154,8 @@ class ResidualPatchSelector(BasePatchSelector):
         tol=1e-3,
         max_iter=1000,
         random_state=0,
+        backend="auto",
+        device=None,
         memory=None,
         n_jobs=None,
         verbose=0,
@@ -162,6 +175,8 @@ class ResidualPatchSelector(BasePatchSelector):
         self.tol = tol
         self.max_iter = max_iter
         self.random_state = random_state
+        self.backend = backend
+        self.device = device
         self.memory = memory
         self.n_jobs = n_jobs
         self.verbose = verbose
@@ -178,13 +193,27 @@ class ResidualPatchSelector(BasePatchSelector):
         Returns
         -------
         list of ndarray of shape (n_patches_i,), or ndarray of shape (n_images, n_patches)
-            Scores: an array if `X` is one, else a list.
+            Scores: an array if `X` is one, else a list; of tensors for tensors.
         """
         check_is_fitted(self)
         bags, form = self._read(X, reset=False)
         _, _, scores, _ = self._select_images(bags)
+        if form == "tensors":
+            return bags.like(scores)
         scores = bags.with_values(np.concatenate(scores))
         return scores.to_list() if form == "bags" else restore_form(scores, form)
+
+    def _read(self, X, reset):
+        if not (uses_torch(X, self.get_params(deep=False)) and holds_tensors(X)):
+            return super()._read(X, reset)
+        from patchdistill.batched.images import TensorImages
+
+        images = TensorImages(X)
+        self._read_n_features(images[0], reset)
+        return images, "tensors"
+
+    def _restore(self, bags, form, kept, weights):
+        return bags.take(kept) if form == "tensors" else super()._restore(bags, form, kept, weights)
 
     def _choose(self, bags):
         check_choice(self.rate, self.keep, self.coverage)
@@ -193,13 +222,18 @@ class ResidualPatchSelector(BasePatchSelector):
 
     def _select_images(self, bags):
         """Choices, outliers and scores of every image, and what is stored about their solutions."""
-        solution = {name: getattr(self, name) for name in SOLUTION_PARAMETERS}
-        choice = {name: getattr(self, name) for name in CHOICE_PARAMETERS}
-        score = check_memory(self.memory).cache(score_patches)
-        images = Parallel(n_jobs=self.n_jobs, verbose=self.verbose)(
-            delayed(_select_image)(score, E, own_weights(bags, i), solution, choice)
-            for i, E in enumerate(self._embeddings(bags))
-        )
+        if self.backend == "torch" or not isinstance(bags, PatchBags):
+            from patchdistill.batched.chunks import select_images
+
+            images = select_images(bags, self._embedding_of, self.get_params(deep=False))
+        else:
+            solution = {name: getattr(self, name) for name in SOLUTION_PARAMETERS}
+            choice = {name: getattr(self, name) for name in CHOICE_PARAMETERS}
+            score = check_memory(self.memory).cache(score_patches)
+            images = Parallel(n_jobs=self.n_jobs, verbose=self.verbose)(
+                delayed(_select_image)(score, E, own_weights(bags, i), solution, choice)
+                for i, E in enumerate(map(self._embedding_of, bags))
+            )
         choices, outliers, scores, objective, dual_gap, n_iter, converged = map(list, zip(*images, strict=True))
         objective, dual_gap, n_iter = np.array(objective), np.array(dual_gap), np.array(n_iter)
         if not all(converged):
@@ -217,15 +251,13 @@ class ResidualPatchSelector(BasePatchSelector):
             },
         )
 
-    def _embeddings(self, bags):
-        """Embeddings of each image, one at a time."""
+    def _embedding_of(self, patches, embed=embed):
+        """Embeddings of one image."""
         if self.embedding is None:
-            yield from bags
-            return
-        for patches in bags:
-            E = embed(patches, self.embedding)
-            _check_n_features(self, E, reset=not hasattr(self, "n_features_in_"))
-            yield E
+            return patches
+        E = embed(patches, self.embedding)
+        _check_n_features(self, E, reset=not hasattr(self, "n_features_in_"))
+        return E
 
 
 def _select_image(score, E, counts, solution_parameters, choice_parameters):

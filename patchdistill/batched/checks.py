@@ -39,8 +39,7 @@ def check_batch(E, n_patches=None):
             f"E has shape {tuple(E.shape)}; it must be (n_images, n_patches, n_features), none of them 0. "
             "For one image pass E[None]."
         )
-    if E.is_complex() or E.dtype == torch.bool:
-        raise TypeError(f"E has dtype {E.dtype}; it must be real numbers.")
+    check_real(E)
     if E.device.type not in DEVICES:
         raise ValueError(f"E is on {E.device}, which has no float64; move it with E.cpu() or E.cuda().")
     E = E.detach()
@@ -64,15 +63,38 @@ def check_batch(E, n_patches=None):
     return E, n_patches
 
 
-def check_finite(E, first_image=0):
+def check_real(E):
+    """Check that embeddings are real numbers.
+
+    Parameters
+    ----------
+    E : Tensor
+        Embeddings.
+
+    Returns
+    -------
+    Tensor
+        The same.
+
+    Raises
+    ------
+    TypeError
+        If they are not.
+    """
+    if E.is_complex() or E.dtype == torch.bool:
+        raise TypeError(f"The embeddings have dtype {E.dtype}; they must be real numbers.")
+    return E
+
+
+def check_finite(E, images=None):
     """Check that embeddings are finite, and say where they are not.
 
     Parameters
     ----------
     E : Tensor of shape (n_images, n_patches, n_features)
         Embeddings.
-    first_image : int, default=0
-        Number of the first of them, for the error message.
+    images : sequence of int, default=None
+        Their numbers, for the error message; 0, 1, ... by default.
 
     Raises
     ------
@@ -87,7 +109,9 @@ def check_finite(E, first_image=0):
         row = E[image, patch]
         if not row.isfinite().all():
             what = "NaN" if row.isnan().any() else "infinity"
-            raise ValueError(f"Input X contains {what} (image {image + first_image}, patch {patch}).")
+            raise ValueError(
+                f"Input X contains {what} (image {image if images is None else images[image]}, patch {patch})."
+            )
 
 
 def check_counts(counts, n_patches, E):

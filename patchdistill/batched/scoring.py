@@ -21,7 +21,7 @@ class ScoredPatches:
     order : Tensor of int, shape (n_images, n_patches)
         Places of the patches in the image.
     E : Tensor of float64, shape (n_images, n_patches, n_features)
-        Embeddings, divided by the largest entry of their image.
+        Embeddings, in a unit of their image if they are normalized.
     squared : Tensor of float64, shape (n_images, n_patches, n_patches)
         Squared distances of the normalized embeddings.
     scores : Tensor of shape (n_images, n_patches)
@@ -56,7 +56,8 @@ def score_patches(E, real, *, h, metric, alpha, beta, bandwidth, normalize, tol,
         Copies have equal scores.
     """
     order, is_copy = content_order(E, real)
-    E = unit_scale(take(E, order))
+    E = take(E, order)
+    E = E.to(torch.float64) if normalize is None else unit_scale(E)
     rows = normalize_embeddings(E, real, normalize)
     squared = squared_distances(rows, real)
     affinity = rbf_affinity(squared_in_metric(rows, squared, real, metric), real, bandwidth)

@@ -21,9 +21,9 @@ from patchdistill.scoring import convergence_message
 from patchdistill.selection import PARAMETER_CONSTRAINTS, check_choice
 from patchdistill.similarity import METRICS
 
-# The parameters of a score, and of what follows it.
+# The parameters of a score, and all.
 SCORE_PARAMETERS = ("h", "metric", "alpha", "beta", "bandwidth", "normalize", "tol", "max_iter")
-CHOICE_PARAMETERS = ("rate", "keep", "coverage", "outlier_threshold", "normalize")
+SELECT_PARAMETERS = (*SCORE_PARAMETERS, "rate", "keep", "coverage", "outlier_threshold")
 
 
 @dataclass(frozen=True)
