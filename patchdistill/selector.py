@@ -80,7 +80,7 @@ class ResidualPatchSelector(BasePatchSelector):
         image once.
     n_jobs : int, default=None
         Number of parallel workers over images, as in joblib; each uses one BLAS thread. It changes nothing but time.
-        With PyTorch it has no effect: there are ``torch.set_num_threads`` and the GPU.
+        With PyTorch on the CPU they are threads; on a GPU it has no effect.
     verbose : int, default=0
         Progress over images, as in :class:`joblib.Parallel`.
 

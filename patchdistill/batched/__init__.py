@@ -8,6 +8,7 @@ from patchdistill._compat import import_optional
 
 import_optional("torch", 'backend="torch"', "torch")
 
-from patchdistill.batched.selection import BatchSelection, select_batch  # noqa: E402
+from patchdistill.batched.pipeline import BatchSelection  # noqa: E402
+from patchdistill.batched.selection import select_batch  # noqa: E402
 
 __all__ = ["BatchSelection", "select_batch"]

@@ -2,10 +2,12 @@
 
 import numpy as np
 import torch
+from joblib import Parallel, delayed
 
 from patchdistill.batched.checks import check_counts, check_finite
+from patchdistill.batched.groups import Memory
 from patchdistill.batched.images import embed, find_device, to_batch
-from patchdistill.batched.selection import SELECT_PARAMETERS, select
+from patchdistill.batched.pipeline import SELECT_PARAMETERS, select
 from patchdistill.forms import own_weights
 from patchdistill.ranking import Choice
 
@@ -15,10 +17,10 @@ _FILL = 0.75
 # Matrices of every image that are held at once, at most: float64 copies of the embeddings, and matrices of all pairs.
 _N_EMBEDDINGS, _N_PAIRS = 5, 16
 
-# Share of the free memory of a GPU that is used, and bytes on the CPU per matrix of all images: what is larger comes
-# fresh from the system every time, which costs more than computing with it, and leaves the caches.
+# Share of the free memory of a GPU that is used, and bytes on the CPU per copy of the embeddings and per matrix of all
+# pairs: more images at once save calls, but leave the caches.
 _FREE_SHARE = 0.6
-_CPU_BYTES = 24 * 2**20
+_CPU_EMBEDDINGS, _CPU_PAIRS = 128 * 2**20, 12 * 2**20
 
 
 def images_per_batch(n_patches, n_features, device):
@@ -37,11 +39,44 @@ def images_per_batch(n_patches, n_features, device):
         At least 1.
     """
     if device.type == "cpu":
-        return max(1, _CPU_BYTES // (8 * n_patches * max(n_patches, n_features)))
+        return max(1, min(_CPU_EMBEDDINGS // n_features, _CPU_PAIRS // n_patches) // (8 * n_patches))
     free, _ = torch.cuda.mem_get_info(device)
     free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # PyTorch's own, and unused
     bytes_per_image = 8 * n_patches * (_N_EMBEDDINGS * n_features + _N_PAIRS * n_patches)
     return max(1, int(_FREE_SHARE * free / bytes_per_image))
+
+
+def run_batches(batches, device, parameters):
+    """Select the patches of batches that fit the memory.
+
+    Parameters
+    ----------
+    batches : iterable of tuple
+        Embeddings, numbers of patches and counts, as :func:`patchdistill.batched.pipeline.select` takes them.
+    device : torch.device
+        Where they are.
+    parameters : dict
+        Parameters of the selection, `n_jobs` and `verbose`. On the CPU every job is a thread that computes alone: on
+        matrices as small as these, PyTorch's own threads mostly wait for each other.
+
+    Returns
+    -------
+    list of BatchSelection
+        Selection of each batch.
+    """
+    chosen, memory = {name: parameters[name] for name in SELECT_PARAMETERS}, Memory()
+    on_cpu, n_threads = device.type == "cpu", torch.get_num_threads()
+
+    def work(E, n_patches, counts):
+        if on_cpu:
+            torch.set_num_threads(1)
+        return select(E, n_patches, counts, memory, **chosen)[0]
+
+    workers = Parallel(n_jobs=parameters["n_jobs"] if on_cpu else 1, verbose=parameters["verbose"], require="sharedmem")
+    try:
+        return workers(delayed(work)(*batch) for batch in batches)
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def select_images(images, embedding_of, parameters):
@@ -63,16 +98,22 @@ def select_images(images, embedding_of, parameters):
         whether it converged; arrays and numbers on the host.
     """
     device = find_device(parameters["device"], images[0])
-    n_patches, chosen = images.n_patches, {name: parameters[name] for name in SELECT_PARAMETERS}
-    results = [None] * len(n_patches)
+    n_patches = images.n_patches
     embeddings = ((i, embedding_of(images[i], embed)) for i in np.argsort(-n_patches, kind="stable"))
-    for places, parts in _batches(embeddings, device):
-        E = to_batch(parts, device)
-        check_finite(E, places)
-        sizes = torch.as_tensor(n_patches[places], device=device)
-        counts = [own_weights(images, i) for i in places]
-        counts = None if counts[0] is None else to_batch([c[:, None] for c in counts], device)[:, :, 0]
-        selection, _ = select(E, sizes, check_counts(counts, sizes, E), **chosen)
+    groups = []
+
+    def batches():
+        for places, parts in _batches(embeddings, device):
+            groups.append(places)
+            E = to_batch(parts, device)
+            check_finite(E, places)
+            sizes = torch.as_tensor(n_patches[places], device=device)
+            counts = [own_weights(images, i) for i in places]
+            counts = None if counts[0] is None else to_batch([c[:, None] for c in counts], device)[:, :, 0]
+            yield E, sizes, check_counts(counts, sizes, E)
+
+    results = [None] * len(n_patches)
+    for places, selection in zip(groups, run_batches(batches(), device, parameters), strict=True):
         for i, result in zip(places, _per_image(selection, n_patches[places]), strict=True):
             results[i] = result
     return results

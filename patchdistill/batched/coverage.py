@@ -2,7 +2,7 @@
 
 import torch
 
-from patchdistill.batched.masked import median
+from patchdistill.batched.masked import median, prefix
 from patchdistill.coverage import _NEIGHBOR, _SMALLEST_SCALE
 from patchdistill.ties import _BITS
 
@@ -69,28 +69,39 @@ def greedy_medoids(distances, real, first, n_first):
     Tensor of int, shape (n_images, n_patches)
         All patches, as :func:`patchdistill.coverage.greedy_medoids` orders them, then the others as they are.
     """
-    D = on_grid(distances * (real[:, :, None] & real[:, None, :]))
     n_images, n = real.shape
-    images = torch.arange(n_images, device=D.device)
-    order = torch.arange(n, device=D.device).expand(n_images, -1).clone()
+    n_real, offsets = real.sum(dim=1), n * torch.arange(n_images, device=real.device)
+    D = on_grid(distances * (real[:, :, None] & real[:, None, :]))
+    # What the first ones cover is known at once. Sums on the grid are exact: in which order they are added, which
+    # differs from device to device, does not matter.
+    is_first = prefix(n_first, first.shape[1])
     uncovered = torch.zeros_like(D[:, 0]).masked_fill(real, torch.inf)  # distance to the nearest patch taken
-    costs = D.sum(dim=1).masked_fill(~real, torch.inf)  # sum of the distances if a patch is taken next
-    n_real = real.sum(dim=1)
-    for k in range(int(n_real.max())):
+    if first.shape[1]:
+        to_first = D.gather(2, first[:, None, :].expand(-1, n, -1)).masked_fill(~is_first[:, None, :], torch.inf)
+        uncovered = torch.minimum(uncovered, to_first.amin(dim=2))
+    costs = torch.minimum(D, uncovered[:, :, None]).sum(dim=1)  # sum of the distances if a patch is taken next
+    taken = torch.zeros(n_images, n + 1, dtype=torch.bool, device=D.device)
+    taken = taken.scatter(1, first.masked_fill(~is_first, n), True)[:, :n] | ~real
+    costs = costs.masked_fill(taken, torch.inf)
+    rows, next_ones = D.flatten(0, 1), []
+    for _ in range(int((n_real - n_first).max())):
         j = costs.argmin(dim=1)
-        if k < first.shape[1]:
-            j = torch.where(k < n_first, first[:, k], j)
-        j = torch.where(k < n_real, j, k)
-        order[:, k], costs[images, j] = j, torch.inf
-        to_taken = D[images, j]
-        # Only the patches that are now nearer to a taken one change what taking another would save. Sums on the grid
-        # are exact: their order, which differs from device to device, does not matter.
-        image, patch = (to_taken < uncovered).nonzero(as_tuple=True)
-        rows, before = D[image, patch], uncovered[image, patch]
+        next_ones.append(j)
+        costs.scatter_(1, j[:, None], torch.inf)
+        to_taken = rows.index_select(0, offsets + j)
+        # Only the patches that are now nearer to a taken one change what taking another would save.
+        closer = (to_taken < uncovered).flatten().nonzero()[:, 0]
+        among, before, now = (A.index_select(0, closer) for A in (rows, uncovered.flatten(), to_taken.flatten()))
+        change = torch.minimum(among, now[:, None]) - torch.minimum(among, before[:, None])
+        costs.index_add_(0, closer // n, change)
         uncovered = torch.minimum(uncovered, to_taken)
-        now = uncovered[image, patch]
-        costs.index_add_(0, image, torch.minimum(rows, now[:, None]) - torch.minimum(rows, before[:, None]))
-    return order
+    # One more place takes what an image has no place for.
+    order = torch.arange(n + 1, device=D.device).repeat(n_images, 1)
+    order.scatter_(1, torch.arange(first.shape[1], device=D.device).masked_fill(~is_first, n), first)
+    if next_ones:
+        places = n_first[:, None] + torch.arange(len(next_ones), device=D.device)
+        order.scatter_(1, places.masked_fill(places >= n_real[:, None], n), torch.stack(next_ones, dim=1))
+    return order[:, :n]
 
 
 def nearest_kept(distances, kept, is_kept):

@@ -86,34 +86,42 @@ class _LocalModel:
         units_U = U / norms.masked_fill(~outlying, torch.inf)[..., None]
         self.units = torch.cat([units_U, units_W], dim=1)
         self.gradient = self.A.mT @ torch.cat([roots * U, root_alpha * units_W * self.scale], dim=1)
-        inverse_root = torch.linalg.solve_triangular(
-            torch.linalg.cholesky_ex(self.A.mT @ self.A).L, identity.expand(len(W), -1, -1), upper=False
-        )
-        self.inverse_majorizer = inverse_root.mT @ inverse_root
+        root = torch.linalg.cholesky_ex(torch.bmm(self.A.mT, self.A)).L
+        inverse_root = torch.linalg.solve_triangular(root, identity.expand(len(W), -1, -1), upper=False)
+        self.inverse_majorizer = torch.bmm(inverse_root.mT, inverse_root)
 
     def minimize(self, damping):
         """Preconditioned conjugate gradients on ``H + damping (A'A - H)``: the step, and the decrease it promises."""
-        units = (1 - damping).sqrt()[:, None, None] * self.units
-        step, residual = torch.zeros_like(self.gradient), -self.gradient
-        conjugate = self.inverse_majorizer @ residual
-        first = energy = _inner(residual, conjugate)
-        running = torch.ones_like(energy, dtype=torch.bool)
+        A, inverse, units = self.A, self.inverse_majorizer, (1 - damping).sqrt()[:, None, None] * self.units
+        images = torch.arange(len(A), device=A.device)
+        steps, residual = torch.zeros_like(self.gradient), -self.gradient
+        step, conjugate = steps, torch.bmm(inverse, residual)
+        energy = _inner(residual, conjugate)
+        enough, running = _CG_TOL**2 * energy, torch.ones_like(energy, dtype=torch.bool)
         for _ in range(_CG_MAX):
-            image = self.A @ conjugate
-            image = self.A.mT @ (image - units * (units * image).sum(dim=2, keepdim=True))
+            image = torch.bmm(A, conjugate)
+            image = torch.bmm(A.mT, image.addcmul(units, (units * image).sum(dim=2, keepdim=True), value=-1))
             curvature = _inner(conjugate, image)
-            running &= curvature > 0  # else flat to the precision of the machine
-            length = torch.where(running, energy / curvature, 0.0)[:, None, None]
-            step = step + length * conjugate
-            residual = residual - length * image
-            preconditioned = self.inverse_majorizer @ residual
-            previous, energy = energy, _inner(residual, preconditioned)
-            running &= energy > _CG_TOL**2 * first
-            if not running.any():
-                break
-            conjugate = preconditioned + torch.where(running, energy / previous, 0.0)[:, None, None] * conjugate
-        return step * self.scale, -_inner(self.gradient, step) / 2
+            running = running & (curvature > 0)  # else flat to the precision of the machine
+            length = torch.where(running, energy / curvature, 0.0)
+            step = step.addcmul(length, conjugate)
+            residual = residual.addcmul(length, image, value=-1)
+            preconditioned = torch.bmm(inverse, residual)
+            ratio, energy = energy, _inner(residual, preconditioned)
+            ratio = energy / ratio
+            running = running & (energy > enough)
+            left = running[:, 0, 0].nonzero()[:, 0]
+            if 2 * len(left) <= len(images):  # a copy of what is left pays
+                steps[images] = step
+                if not len(left):
+                    break
+                state = (images, A, inverse, units, step, residual, conjugate, preconditioned)
+                images, A, inverse, units, step, residual, conjugate, preconditioned = (x[left] for x in state)
+                energy, enough, ratio, running = energy[left], enough[left], ratio[left], running[left]
+            conjugate = preconditioned.addcmul(torch.where(running, ratio, 0.0), conjugate)
+        steps[images] = step
+        return steps * self.scale, -_inner(self.gradient, steps)[:, 0, 0] / 2
 
 
 def _inner(A, B):
-    return (A * B).sum(dim=(1, 2))
+    return (A * B).sum(dim=(1, 2), keepdim=True)

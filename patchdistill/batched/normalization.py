@@ -10,7 +10,7 @@ def normalize_embeddings(E, real, how="rows"):
 
     Parameters
     ----------
-    E : Tensor of float64, shape (n_images, n_patches, n_features)
+    E : Tensor of shape (n_images, n_patches, n_features)
         Embeddings, zero where they are padding.
     real : Tensor of bool, shape (n_images, n_patches)
         Which patches are no padding.
@@ -19,14 +19,18 @@ def normalize_embeddings(E, real, how="rows"):
 
     Returns
     -------
-    Tensor of shape (n_images, n_patches, n_features)
+    rows : Tensor of float64, shape (n_images, n_patches, n_features)
         Normalized embeddings, zero where they are padding.
+    lengths : Tensor of float64, shape (n_images, n_patches)
+        What times `rows` are the embeddings, standardized for ``"columns"``, in a unit of the image.
     """
     if how is None:
-        return E
+        return E.to(torch.float64), torch.ones(E.shape[:2], dtype=torch.float64, device=E.device)
+    E = unit_scale(E)
     if how == "columns":
-        E = standardize_columns(E, real).mul_(real[:, :, None])
-    return unit_rows(E)
+        E = standardize_columns(E, real)[0].mul_(real[:, :, None])
+    lengths = row_norms(E)
+    return E.div_(lengths.masked_fill(lengths == 0, 1.0)[:, :, None]), lengths
 
 
 def unit_scale(E):
@@ -46,23 +50,6 @@ def unit_scale(E):
     return E.to(torch.float64, copy=True).div_(largest.masked_fill(largest == 0, 1.0)[:, None, None])
 
 
-def unit_rows(E):
-    """Scale every row to unit Euclidean norm; rows of zeros stay.
-
-    Parameters
-    ----------
-    E : Tensor of float64, shape (n_images, n_patches, n_features)
-        Embeddings whose squares neither overflow nor vanish.
-
-    Returns
-    -------
-    Tensor of shape (n_images, n_patches, n_features)
-        Scaled rows.
-    """
-    norms = row_norms(E)
-    return E / norms.masked_fill(norms == 0, 1.0)[:, :, None]
-
-
 def standardize_columns(E, reference):
     """Give every feature mean 0 and standard deviation 1 over some patches; features that do not vary there become 0.
 
@@ -75,12 +62,14 @@ def standardize_columns(E, reference):
 
     Returns
     -------
-    Tensor of shape (n_images, n_patches, n_features)
-        Standardized embeddings; padding has no meaning.
+    standardized, squares : Tensor of shape (n_images, n_patches, n_features)
+        Standardized embeddings, and their squares, which are there anyway; padding has no meaning.
     """
-    largest = torch.maximum(E.amax(dim=1), -E.amin(dim=1))[:, None, :]
     shares = (reference.to(E.dtype) / reference.sum(dim=1, keepdim=True))[:, None, :]
-    centered = E - shares @ E
-    deviations = (shares @ centered.square()).sqrt()
-    is_constant = deviations <= 64 * torch.finfo(E.dtype).eps * largest  # of a constant column only rounding is left
-    return centered.div_(deviations.masked_fill_(is_constant, torch.inf))
+    means = torch.bmm(shares, E)
+    centered = E - means
+    squares = centered.square()
+    variances = torch.bmm(shares, squares)
+    limit = 64 * torch.finfo(E.dtype).eps  # of a constant column only rounding is left
+    variances = variances.masked_fill(variances <= limit**2 * (means.square() + variances), torch.inf)
+    return centered.mul_(variances.rsqrt()), squares.div_(variances)

@@ -8,8 +8,8 @@ from sklearn.exceptions import ConvergenceWarning
 import patchdistill.problem
 from patchdistill.batched.checks import check_batch, check_counts
 from patchdistill.batched.images import embed, find_device, to_batch
+from patchdistill.batched.pipeline import SELECT_PARAMETERS, select
 from patchdistill.batched.problem import ResidualProblem, row_norms
-from patchdistill.batched.selection import SELECT_PARAMETERS, select
 from patchdistill.forms import check_features
 from patchdistill.normalization import normalize_embeddings
 from patchdistill.scoring import convergence_message

@@ -3,6 +3,8 @@
 Here the patches stand in the order of their scores, best first, and so the core of an image are its first patches.
 """
 
+import math
+
 import torch
 
 from patchdistill.batched.masked import percentile, prefix, take, take_columns
@@ -42,6 +44,8 @@ def find_outliers(distances, n_patches, threshold):
     Tensor of bool, shape (n_images, n_patches)
         At most 22.5 % of the patches of an image.
     """
+    if threshold == math.inf:
+        return torch.zeros_like(distances[:, 0], dtype=torch.bool)
     found = outlyingness(distances, n_patches)
     outliers = (found > _LOWER * threshold) & (found.amax(dim=1, keepdim=True) > threshold)
     n_others = (n_patches - core_sizes(n_patches)).to(distances.dtype)
@@ -105,18 +109,18 @@ def _inner_products(distances, core):
 
 def _largest_accepted(covariance, waiting):
     """Forward search: the largest variance accepted up to each patch's joining, given the core."""
-    covariance = covariance.clone()
-    images = torch.arange(len(covariance), device=covariance.device)
-    variances = covariance.diagonal(dim1=1, dim2=2)
-    largest, accepted = torch.zeros_like(variances[:, 0]), torch.zeros_like(variances)
-    waiting = waiting.clone()
-    for _ in range(covariance.shape[1]):
-        j = variances.masked_fill(~waiting, torch.inf).argmin(dim=1)
-        joins = waiting[images, j]
-        pivot = variances[images, j]
-        largest = torch.where(joins, torch.maximum(largest, pivot), largest)
-        accepted[images, j] = torch.where(joins, largest, accepted[images, j])
-        waiting[images, j] = False
-        column, row = covariance[images, :, j], covariance[images, j]
-        covariance.baddbmm_(column[:, :, None], (row / (pivot + _RIDGE)[:, None])[:, None, :], alpha=-1)
+    n_images, n = waiting.shape
+    offsets = n * torch.arange(n_images, device=covariance.device)
+    left, barrier = covariance.clone(), torch.zeros_like(covariance[:, 0]).masked_fill(~waiting, torch.inf)
+    variances, rows = left.diagonal(dim1=1, dim2=2), left.flatten(0, 1)
+    largest, accepted = torch.zeros_like(barrier[:, :1]), torch.zeros_like(barrier)
+    for _ in range(n):
+        j = (variances + barrier).argmin(dim=1, keepdim=True)
+        pivot = variances.gather(1, j)
+        largest = torch.maximum(largest, pivot)
+        # Where nobody waits any more the first place is asked again, which must keep what it has.
+        accepted.scatter_(1, j, torch.where(barrier.gather(1, j) > 0, accepted.gather(1, j), largest))
+        barrier.scatter_(1, j, torch.inf)
+        row = rows.index_select(0, offsets + j[:, 0])
+        left.baddbmm_(row[:, :, None], (row / (pivot + _RIDGE))[:, None, :], alpha=-1)
     return accepted

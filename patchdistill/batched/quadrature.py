@@ -5,7 +5,7 @@ import torch
 from patchdistill.batched.masked import take_square
 from patchdistill.batched.nonnegative import minimize_nonnegative
 from patchdistill.batched.normalization import standardize_columns
-from patchdistill.batched.similarity import rbf_affinity
+from patchdistill.batched.similarity import gram, rbf_affinity
 from patchdistill.quadrature import _BANDWIDTH, _LEAST, _PULL, _RIDGE, _SUM_FIRST
 from patchdistill.ties import _DECIMALS
 
@@ -27,12 +27,13 @@ def quadrature_kernel(points, squared, real):
     Tensor of shape (n_images, n_patches, n_patches)
         Positive semidefinite, 0 where a patch does not count.
     """
-    first = standardize_columns(points, real)
-    shares = (real.to(first.dtype) / real.sum(dim=1, keepdim=True))[:, None, :]
-    moments = first @ first.mT
-    second = first.square_()
-    second -= shares @ second
-    moments = torch.baddbmm(moments, second, second.mT, alpha=0.25) / points.shape[2]
+    first, second = standardize_columns(points, real)
+    shares = (real.to(first.dtype) / real.sum(dim=1, keepdim=True))[:, :, None]
+    of_squares = gram(second)
+    # Squares are centered here, where they are few: (I - 1 w') S S' (I - w 1').
+    row_means = torch.bmm(of_squares, shares)
+    of_squares += torch.bmm(shares.mT, row_means) - row_means - row_means.mT
+    moments = (gram(first) + of_squares / 4) / points.shape[2]
     return moments * (real[:, :, None] & real[:, None, :]) + rbf_affinity(squared, real, _BANDWIDTH)
 
 
@@ -57,29 +58,32 @@ def quadrature_order(kernel, counts, real, n):
     lengths : Tensor of int, shape (n_images,)
         How many of them are meant; fewer than `n` where no further one would get a positive weight.
     """
-    images = torch.arange(len(kernel), device=kernel.device)
-    ridge = _RIDGE * mean_diagonal(kernel, real)
+    most = int(n.max())
+    offsets = kernel.shape[1] * torch.arange(len(kernel), device=kernel.device)
+    ridge = _RIDGE * mean_diagonal(kernel, real)[:, None]
     variances = kernel.diagonal(dim1=1, dim2=2).clone()
-    unexplained = (kernel @ counts[:, :, None])[:, :, 0]
-    untaken = real.clone()
-    order = torch.zeros(len(kernel), int(n.max()), dtype=torch.int64, device=kernel.device)
-    lengths = torch.zeros_like(n)
-    factor = kernel.new_zeros(*kernel.shape[:2], order.shape[1])  # the covariance left is kernel - factor factor'
-    for k in range(order.shape[1]):
-        gains = unexplained.clamp(min=0.0).square() / (variances.clamp(min=0.0) + ridge[:, None])
-        gains = gains.masked_fill(~untaken, 0.0)
-        largest = gains.amax(dim=1)
-        lengths += (largest > 0) & (lengths == k) & (n > k)
-        shares = gains / torch.where(largest > 0, largest, 1.0)[:, None]
-        j = (shares * 10.0**_DECIMALS).round().argmax(dim=1)
-        order[:, k], untaken[images, j] = j, False
-        column = kernel[images, j] - (factor @ factor[images, j][:, :, None])[:, :, 0]
-        root = (column[images, j] + ridge).sqrt()
-        column /= root[:, None]
+    unexplained = torch.bmm(kernel, counts[:, :, None])[:, :, 0]
+    untaken = real.to(kernel.dtype)
+    factor = kernel.new_zeros(*kernel.shape[:2], most)  # the covariance that is left is kernel - factor factor'
+    order, helps = torch.empty(len(kernel), most, dtype=torch.int64, device=kernel.device), []
+    for k in range(most):
+        gains = unexplained.clamp(min=0.0).square() / (variances.clamp(min=0.0) + ridge) * untaken
+        largest = gains.amax(dim=1, keepdim=True)
+        helps.append(largest > 0)
+        j = (gains / largest * 10.0**_DECIMALS).round().argmax(dim=1, keepdim=True)
+        order[:, k : k + 1] = j
+        untaken.scatter_(1, j, 0.0)
+        rows = offsets + j[:, 0]
+        column = kernel.flatten(0, 1).index_select(0, rows)
+        at_j = factor.flatten(0, 1).index_select(0, rows)
+        column -= torch.bmm(factor, at_j[:, :, None])[:, :, 0]
+        root = (column.gather(1, j) + ridge).sqrt()
+        column /= root
         factor[:, :, k] = column
-        variances -= column.square()
-        unexplained = unexplained - column * (unexplained[images, j] / root)[:, None]
-    return order, lengths
+        variances.addcmul_(column, column, value=-1)
+        unexplained = unexplained.addcmul(column, unexplained.gather(1, j) / root, value=-1)
+    helped = torch.cat(helps, dim=1).to(torch.int64).cumprod(dim=1).sum(dim=1) if helps else torch.zeros_like(n)
+    return order, torch.minimum(helped, n)
 
 
 def quadrature_weights(kernel, counts, kept, is_kept, shares):

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
+from patchdistill.batched.groups import in_groups
 from patchdistill.batched.masked import take
-from patchdistill.batched.normalization import normalize_embeddings, unit_scale
+from patchdistill.batched.normalization import normalize_embeddings
 from patchdistill.batched.order import content_order
 from patchdistill.batched.problem import ResidualProblem, row_norms, scaled_problem
 from patchdistill.batched.similarity import rbf_affinity, spectral_target, squared_distances, squared_in_metric
@@ -20,8 +21,8 @@ class ScoredPatches:
     ----------
     order : Tensor of int, shape (n_images, n_patches)
         Places of the patches in the image.
-    E : Tensor of float64, shape (n_images, n_patches, n_features)
-        Embeddings, in a unit of their image if they are normalized.
+    lengths : Tensor of float64, shape (n_images, n_patches)
+        What times the normalized embeddings, those of the problem, are the embeddings in a unit of the image.
     squared : Tensor of float64, shape (n_images, n_patches, n_patches)
         Squared distances of the normalized embeddings.
     scores : Tensor of shape (n_images, n_patches)
@@ -33,14 +34,14 @@ class ScoredPatches:
     """
 
     order: torch.Tensor
-    E: torch.Tensor
+    lengths: torch.Tensor
     squared: torch.Tensor
     scores: torch.Tensor
     problem: ResidualProblem
     solutions: Solutions
 
 
-def score_patches(E, real, *, h, metric, alpha, beta, bandwidth, normalize, tol, max_iter):
+def score_patches(E, real, memory=None, *, h, metric, alpha, beta, bandwidth, normalize, tol, max_iter):
     """Relative residuals of the patches of every image; parameters as in :func:`patchdistill.select_patches`.
 
     Parameters
@@ -49,6 +50,8 @@ def score_patches(E, real, *, h, metric, alpha, beta, bandwidth, normalize, tol,
         Embeddings, zero where they are padding.
     real : Tensor of bool, shape (n_images, n_patches)
         Which patches are no padding.
+    memory : patchdistill.batched.groups.Memory, default=None
+        For the normalized embeddings.
 
     Returns
     -------
@@ -56,17 +59,19 @@ def score_patches(E, real, *, h, metric, alpha, beta, bandwidth, normalize, tol,
         Copies have equal scores.
     """
     order, is_copy = content_order(E, real)
-    E = take(E, order)
-    E = E.to(torch.float64) if normalize is None else unit_scale(E)
-    rows = normalize_embeddings(E, real, normalize)
-    squared = squared_distances(rows, real)
+
+    def measure(E, order, real):
+        rows, lengths = normalize_embeddings(take(E, order), real, normalize)
+        return rows, lengths, squared_distances(rows, real)
+
+    rows, lengths, squared = in_groups(measure, E, order, real, memory=memory)
     affinity = rbf_affinity(squared_in_metric(rows, squared, real, metric), real, bandwidth)
     Z, widths = spectral_target(affinity, real.sum(dim=1), h)
     problem = scaled_problem(rows, Z, alpha, beta)
     solutions = _solve(problem, widths > h, h, tol, max_iter)
     scores = relative_residuals(row_norms(solutions.U), row_norms(Z))
     originals = torch.arange(scores.shape[1], device=E.device).masked_fill(is_copy, 0).cummax(dim=1).values
-    return ScoredPatches(order, E, squared, scores.gather(1, originals), problem, solutions)
+    return ScoredPatches(order, lengths, squared, scores.gather(1, originals), problem, solutions)
 
 
 def _solve(problem, is_wide, h, tol, max_iter):

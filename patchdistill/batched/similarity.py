@@ -1,10 +1,16 @@
 """From the patches of every image to its spectral target; :mod:`patchdistill.similarity` for batches."""
 
+import math
+
 import torch
 
+from patchdistill.batched.eigenpairs import leading_eigenpairs
 from patchdistill.batched.masked import median, prefix
-from patchdistill.batched.normalization import unit_rows
+from patchdistill.batched.problem import row_norms
 from patchdistill.similarity import _ROUNDING, _TIED
+
+# Rows of blocks of a symmetric product on a CPU, of which those above the diagonal are not computed.
+_GRAM_BLOCKS = 3
 
 
 def squared_distances(E, real):
@@ -24,13 +30,28 @@ def squared_distances(E, real):
     """
     shares = real.to(E.dtype) / real.sum(dim=1, keepdim=True)
     centered = E - shares[:, None, :] @ E  # distances do not see the mean, their rounding does
-    return _squared_distances(_gram(centered)) * _pairs(real)
+    return _squared_distances(gram(centered)) * _pairs(real)
 
 
-def _gram(E):
-    """Inner products, symmetric to the last bit."""
-    products = E @ E.mT
-    return (products + products.mT) / 2
+def gram(E):
+    """Inner products of the rows, symmetric to the last bit.
+
+    Parameters
+    ----------
+    E : Tensor of shape (n_images, n, d)
+        Rows.
+
+    Returns
+    -------
+    Tensor of shape (n_images, n, n)
+        Inner products.
+    """
+    n = E.shape[1]
+    products = E.new_zeros(len(E), n, n)
+    size = n if E.is_cuda else math.ceil(n / _GRAM_BLOCKS)
+    for i in range(0, n, size):
+        products[:, i : i + size, : i + size] = torch.bmm(E[:, i : i + size], E[:, : i + size].mT)
+    return products.tril() + products.tril(-1).mT
 
 
 def _pairs(real):
@@ -71,13 +92,15 @@ def squared_in_metric(E, squared, real, metric):
     if metric == "manhattan":
         return torch.cdist(E, E, p=1).square() * _pairs(real)
     if metric == "cosine":
-        return _cosine_distances(unit_rows(E)).square() * _pairs(real)
-    gram = _mahalanobis_gram(_centered_gram(squared, real), real.sum(dim=1), E.shape[2])
-    return _squared_distances(gram) * _pairs(real)
+        lengths = row_norms(E)
+        units = E / lengths.masked_fill(lengths == 0, 1.0)[:, :, None]
+        return _cosine_distances(units).square() * _pairs(real)
+    whitened = _mahalanobis_gram(_centered_gram(squared, real), real.sum(dim=1), E.shape[2])
+    return _squared_distances(whitened) * _pairs(real)
 
 
 def _cosine_distances(units):
-    squared = _squared_distances(_gram(units))
+    squared = _squared_distances(gram(units))
     is_zero = ~units.any(dim=2)
     squared = squared.masked_fill(is_zero[:, :, None] != is_zero[:, None, :], 2.0)
     return squared / 2  # |u - v|^2 = 2 (1 - cos) for unit vectors
@@ -91,26 +114,26 @@ def _centered_gram(squared, real):
     return (to_mean[:, :, None] + to_mean[:, None, :] - within[:, None, None] - squared) / 2 * _pairs(real)
 
 
-def _mahalanobis_gram(gram, n_patches, n_features):
+def _mahalanobis_gram(centered, n_patches, n_features):
     """Inner products in the metric of the inverse shrunk covariance, as in :mod:`patchdistill.similarity`."""
-    shrinkage = _ledoit_wolf_shrinkage(gram, n_patches, n_features)
-    a = shrinkage * _trace(gram) / n_patches / n_features
+    shrinkage = _ledoit_wolf_shrinkage(centered, n_patches, n_features)
+    a = shrinkage * _trace(centered) / n_patches / n_features
     b = (1 - shrinkage) / n_patches
-    eigenvalues, vectors = torch.linalg.eigh(gram)
+    eigenvalues, vectors = torch.linalg.eigh(centered)
     # Without shrinkage the inverse would blow rounding up: what cannot be, or is not, more than rounding is zero.
     rank = (n_patches - 1).clamp(max=n_features)
-    from_largest = torch.arange(gram.shape[1] - 1, -1, -1, device=gram.device)
+    from_largest = torch.arange(centered.shape[1] - 1, -1, -1, device=centered.device)
     is_rounding = (from_largest >= rank[:, None]) | (eigenvalues <= _TIED * eigenvalues[:, -1:])
     whitened = eigenvalues / (a[:, None] + b[:, None] * eigenvalues)
     factor = vectors * whitened.masked_fill(is_rounding, 0.0).sqrt()[:, None, :]
-    return _gram(factor)
+    return gram(factor)
 
 
-def _ledoit_wolf_shrinkage(gram, n_patches, n_features):
+def _ledoit_wolf_shrinkage(centered, n_patches, n_features):
     """Shrinkage of Ledoit and Wolf (2004); every trace in it is a trace of the Gram matrix."""
-    mu = _trace(gram) / n_patches / n_features
-    cov_squared = gram.square().sum(dim=(1, 2)) / n_patches**2  # ||X'X / n||_F^2
-    fourth = gram.diagonal(dim1=1, dim2=2).square().sum(dim=1) / n_patches
+    mu = _trace(centered) / n_patches / n_features
+    cov_squared = centered.square().sum(dim=(1, 2)) / n_patches**2  # ||X'X / n||_F^2
+    fourth = centered.diagonal(dim1=1, dim2=2).square().sum(dim=1) / n_patches
     beta = (fourth - cov_squared) / (n_patches * n_features)
     delta = cov_squared / n_features - mu**2
     smaller = torch.minimum(beta, delta)
@@ -166,10 +189,7 @@ def spectral_target(affinity, n_patches, h):
     widths : Tensor of int, shape (n_images,)
         Columns of each target that are no padding.
     """
-    n = affinity.shape[1]
-    is_padding = ~prefix(n_patches, n)
-    eigenvalues, vectors = torch.linalg.eigh(affinity - torch.diag_embed(is_padding.to(affinity.dtype)))
-    eigenvalues, vectors = eigenvalues.flip(1), vectors.flip(2)  # those of padding, -1, come last
+    eigenvalues, vectors = leading_eigenpairs(affinity, n_patches, h + 1)
     tolerance = _TIED * eigenvalues[:, :1].clamp(min=0.0)
     smallest = eigenvalues.gather(1, n_patches.clamp(max=h)[:, None] - 1) - tolerance
     widths = (eigenvalues >= smallest).sum(dim=1)

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 
 from patchdistill import normalization, similarity  # noqa: E402
 from patchdistill.batched.masked import prefix  # noqa: E402
-from patchdistill.batched.normalization import normalize_embeddings, standardize_columns, unit_scale  # noqa: E402
+from patchdistill.batched.normalization import normalize_embeddings, standardize_columns  # noqa: E402
 from patchdistill.batched.similarity import (  # noqa: E402
     rbf_affinity,
     spectral_target,
@@ -32,11 +32,14 @@ def pad(images):
 @given(batches, normalizations)
 def test_normalization(images, how):
     E, real = pad(images)
-    found = normalize_embeddings(unit_scale(E), real, how)
+    found, lengths = normalize_embeddings(E, real, how)
     assert not found[~real].any()
-    for image, rows in zip(images, found, strict=True):
-        expected = normalization.normalize_embeddings(normalization.unit_scale(image), how)
+    for image, rows, r in zip(images, found, lengths, strict=True):
+        expected = normalization.normalize_embeddings(image, how)
         np.testing.assert_allclose(rows[: len(image)], expected, atol=1e-12)
+        scale = 1.0 if how is None else np.abs(image).max() or 1.0
+        before = normalization.standardize_columns(image) if how == "columns" else image / scale
+        np.testing.assert_allclose(rows[: len(image)] * r[: len(image), None], before, atol=1e-11)
 
 
 @given(embeddings(n_patches=(2, 15)), st.data())
@@ -44,14 +47,15 @@ def test_standardization_by_some_patches(E, data):
     reference = np.zeros(len(E), dtype=bool)
     reference[data.draw(st.lists(st.integers(0, len(E) - 1), min_size=1))] = True
     E = normalization.unit_scale(E)
-    found = standardize_columns(torch.tensor(E)[None], torch.tensor(reference)[None])[0]
-    np.testing.assert_allclose(found, normalization.standardize_columns(E, reference), rtol=1e-9, atol=1e-9)
+    found, squares = standardize_columns(torch.tensor(E)[None], torch.tensor(reference)[None])
+    np.testing.assert_allclose(found[0], normalization.standardize_columns(E, reference), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(squares, found.square())
 
 
 @given(batches, st.sampled_from(similarity.METRICS), normalizations)
 def test_distances_and_affinities(images, metric, how):
     E, real = pad(images)
-    rows = normalize_embeddings(unit_scale(E), real, how)
+    rows, _ = normalize_embeddings(E, real, how)
     squared = squared_in_metric(rows, squared_distances(rows, real), real, metric)
     affinity = rbf_affinity(squared, real, 2.0)
     pairs = real[:, :, None] & real[:, None, :]
