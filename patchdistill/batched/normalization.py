@@ -34,7 +34,7 @@ def normalize_embeddings(E, real, how="rows"):
 
 
 def unit_scale(E):
-    """Divide the embeddings of every image by their largest entry, so that no square of theirs overflows or vanishes.
+    """Bring embeddings to a scale on which no square of theirs overflows or vanishes, image by image.
 
     Parameters
     ----------
@@ -44,10 +44,13 @@ def unit_scale(E):
     Returns
     -------
     Tensor of float64, shape (n_images, n_patches, n_features)
-        Entries in [-1, 1].
+        A multiple, exact because it is by a power of two. Of narrower numbers all squares fit in float64: they stay.
     """
-    largest = torch.maximum(E.amax(dim=(1, 2)), -E.amin(dim=(1, 2))).to(torch.float64)
-    return E.to(torch.float64, copy=True).div_(largest.masked_fill(largest == 0, 1.0)[:, None, None])
+    if E.dtype != torch.float64:
+        return E.to(torch.float64)
+    largest = torch.maximum(E.amax(dim=(1, 2)), -E.amin(dim=(1, 2)))
+    power_of_two = torch.where(largest > 0, largest / torch.frexp(largest).mantissa, 1.0)
+    return E / power_of_two[:, None, None]
 
 
 def standardize_columns(E, reference):

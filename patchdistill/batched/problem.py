@@ -145,13 +145,15 @@ class ResidualProblem:
         dual, _ = self.dual_value(U)
         return (self.objective(W, U) - dual).clamp(min=0.0)
 
-    def dual_value(self, U):
+    def dual_value(self, U, correlations=None):
         """Value of the dual at the feasible point that belongs to a misfit.
 
         Parameters
         ----------
         U : Tensor of shape (..., n_patches, h)
             Misfit.
+        correlations : Tensor of shape (..., n_features), default=None
+            Those of this misfit, where they are known.
 
         Returns
         -------
@@ -161,23 +163,12 @@ class ResidualProblem:
             Row norms of E'A before scaling: optimal coefficients satisfy ``correlations <= alpha``.
         """
         A = 2 * self.clip(U)
-        correlations = _column_norms(A.mT @ self.E)
+        correlations = _column_norms(A.mT @ self.E) if correlations is None else correlations
         largest_scale = self.alpha / torch.maximum(correlations.amax(dim=-1), self.alpha)
         squared, inner = A.square().sum(dim=(-2, -1)), (A * self.Z).sum(dim=(-2, -1))
         best_scale = torch.where(squared > 0, -2 * inner / squared, 0.0)
         scale = torch.minimum(best_scale.clamp(min=0.0), largest_scale)
         return -(scale**2) * squared / 4 - scale * inner, correlations
-
-    def alpha_max(self):
-        """Smallest `alpha` at which ``W = 0`` is optimal, for this `beta`.
-
-        Returns
-        -------
-        Tensor of shape (...)
-            Penalty.
-        """
-        A = 2 * self.clip(self.Z)
-        return _column_norms(A.mT @ self.E).amax(dim=-1)
 
 
 def _column_norms(A):
@@ -200,9 +191,12 @@ def scaled_problem(E, Z, alpha, beta):
 
     Returns
     -------
-    ResidualProblem
+    problem : ResidualProblem
         With absolute penalties.
+    correlations : Tensor of shape (..., n_features)
+        Those of ``W = 0``, of which the largest is the maximum of alpha.
     """
     absolute_beta = beta * 2 * row_norms(Z).amax(dim=-1)
-    largest = ResidualProblem(E, Z, absolute_beta, absolute_beta).alpha_max()
-    return ResidualProblem(E, Z, alpha * torch.where(largest > 0, largest, 1.0), absolute_beta)
+    _, correlations = ResidualProblem(E, Z, absolute_beta, absolute_beta).dual_value(-Z)
+    largest = correlations.amax(dim=-1)
+    return ResidualProblem(E, Z, alpha * torch.where(largest > 0, largest, 1.0), absolute_beta), correlations

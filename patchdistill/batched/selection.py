@@ -35,8 +35,9 @@ def select_batch(
 ):
     """Keep patches of every image of a batch, on the device where it is.
 
-    As many images are worked on at once as the memory allows. For each image this is :func:`patchdistill.select_patches`: the same problem, solved by the same steps, and the same
-    choice. The arithmetic is float64 whatever `E` is, so that float32 embeddings keep the patches they keep there.
+    As many images are worked on at once as the memory allows. For each image this is
+    :func:`patchdistill.select_patches`: the same problem, solved by the same steps, and the same choice. The arithmetic
+    is float64 whatever `E` is, so that float32 embeddings keep the patches they keep there.
 
     Parameters
     ----------

@@ -62,13 +62,15 @@ class Solutions(_Batch):
     converged: torch.Tensor
 
 
-def solve_exact(problem, tol=1e-3, max_iter=1000):
+def solve_exact(problem, correlations, tol=1e-3, max_iter=1000):
     """Solve every problem of a batch to a relative duality gap.
 
     Parameters
     ----------
     problem : patchdistill.batched.problem.ResidualProblem
         What to solve.
+    correlations : Tensor of shape (n_images, n_features)
+        Those of ``W = 0``, see :func:`patchdistill.batched.problem.scaled_problem`.
     tol, max_iter : float, int
         As for :func:`patchdistill.solvers.exact.solve_exact`.
 
@@ -81,7 +83,7 @@ def solve_exact(problem, tol=1e-3, max_iter=1000):
     state, answers = _start(problem), []
     while True:
         objective = problem.objective(state.W, state.U)
-        dual, correlations = problem.dual_value(state.U)
+        dual, correlations = problem.dual_value(state.U, correlations)
         gap = (objective - dual).clamp(min=0.0)
         stuck = (objective >= state.objective) & (gap >= state.dual_gap)  # so are those that were done before
         state.objective, state.dual_gap, state.converged = objective, gap, gap <= tol * objective
@@ -96,6 +98,7 @@ def solve_exact(problem, tol=1e-3, max_iter=1000):
             correlations, done = correlations[late], done[late]
             late = slice(None)
         E_active = _extend(problem, state, correlations, done)
+        correlations = None
         working = ResidualProblem(E_active, problem.Z, problem.alpha, problem.beta)[late]
         gap, objective = state.dual_gap[late], state.objective[late]
         target = torch.maximum(_INNER_GAP * gap, tol * objective / 3)

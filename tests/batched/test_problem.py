@@ -30,7 +30,7 @@ def test_a_batch_is_its_problems(seed):
     batch, problems, W, sizes = random_problems(seed)
     U = batch.misfit(W)
     dual, correlations = batch.dual_value(U)
-    found = {"objective": batch.objective(W), "dual_gap": batch.dual_gap(W), "alpha_max": batch.alpha_max()}
+    found = {"objective": batch.objective(W), "dual_gap": batch.dual_gap(W)}
     for i, (problem, n) in enumerate(zip(problems, sizes, strict=True)):
         misfit = problem.misfit(W[i].numpy())
         expected_dual, expected_correlations = problem.dual_value(misfit)
@@ -40,7 +40,6 @@ def test_a_batch_is_its_problems(seed):
         assert np.isclose(dual[i], expected_dual, rtol=1e-10, atol=1e-12)
         assert np.isclose(found["objective"][i], problem.objective(W[i].numpy()), rtol=1e-12)
         assert np.isclose(found["dual_gap"][i], problem.dual_gap(W[i].numpy()), rtol=1e-9, atol=1e-10)
-        assert np.isclose(found["alpha_max"][i], problem.alpha_max(), rtol=1e-12)
         assert not U[i, n:].any()
 
 
@@ -55,9 +54,10 @@ def test_scaled_problem():
     rng = np.random.default_rng(0)
     E, Z = torch.tensor(rng.normal(size=(2, 9, 7))), torch.tensor(rng.normal(size=(2, 9, 3)))
     E[1] = 0.0
-    problem = scaled_problem(E, Z, 0.2, 0.5)
+    problem, correlations = scaled_problem(E, Z, 0.2, 0.5)
     torch.testing.assert_close(problem.beta, 0.5 * 2 * row_norms(Z).amax(dim=1))
     one = patchdistill.ResidualProblem(E[0].numpy(), Z[0].numpy(), beta=problem.beta[0].item())
-    assert np.isclose(problem.alpha[0], 0.2 * one.alpha_max())
+    assert np.isclose(problem.alpha[0], 0.2 * one.alpha_max()) and np.isclose(correlations[0].amax(), one.alpha_max())
+    torch.testing.assert_close(correlations, problem.dual_value(-Z)[1])
     assert problem.alpha[1] == 0.2  # nothing can be explained: any positive number serves
-    assert scaled_problem(E, Z, 0.2, torch.inf).beta.isinf().all()
+    assert scaled_problem(E, Z, 0.2, torch.inf)[0].beta.isinf().all()

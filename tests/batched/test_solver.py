@@ -6,17 +6,23 @@ torch = pytest.importorskip("torch")
 
 import patchdistill  # noqa: E402
 from patchdistill.batched.problem import ResidualProblem, row_norms, scaled_problem  # noqa: E402
-from patchdistill.batched.solver import collect, solve_exact  # noqa: E402
+from patchdistill.batched.solver import collect  # noqa: E402
+from patchdistill.batched.solver import solve_exact as solve_from  # noqa: E402
 from patchdistill.normalization import normalize_embeddings  # noqa: E402
 from patchdistill.similarity import pairwise_distances, rbf_affinity, spectral_target  # noqa: E402
 from patchdistill.solvers.exact import solve_exact as solve_one  # noqa: E402
+
+
+def solve_exact(problem, tol, max_iter=1000):
+    _, correlations = problem.dual_value(-problem.Z)
+    return solve_from(problem, correlations, tol, max_iter)
 
 
 def batch_of(images, alpha=0.1, beta=0.3, h=10):
     """Problems of the selection, as one batch."""
     E = np.stack([normalize_embeddings(image) for image in images])
     Z = np.stack([spectral_target(rbf_affinity(pairwise_distances(rows)), h) for rows in E])
-    return scaled_problem(torch.tensor(E), torch.tensor(Z), alpha, beta)
+    return scaled_problem(torch.tensor(E), torch.tensor(Z), alpha, beta)[0]
 
 
 def one_by_one(batch):
@@ -60,7 +66,7 @@ def random_batch(seed):
     Z = rng.normal(size=(6, n, h))
     E[4, 10:] = Z[4, 10:] = 0.0  # padding
     alpha, beta = 10 ** rng.uniform(-2, -0.2), 10 ** rng.uniform(-2, 0.5)
-    return scaled_problem(torch.tensor(E), torch.tensor(Z), alpha, beta)
+    return scaled_problem(torch.tensor(E), torch.tensor(Z), alpha, beta)[0]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -80,7 +86,7 @@ def test_certificates_hold(seed):
 def test_without_outliers_it_is_the_multi_task_lasso(seed):
     rng = np.random.default_rng(seed)
     E, Z = rng.normal(size=(2, 30, 50)), rng.normal(size=(2, 30, 4))
-    batch = scaled_problem(torch.tensor(E), torch.tensor(Z), 0.2, torch.inf)
+    batch, _ = scaled_problem(torch.tensor(E), torch.tensor(Z), 0.2, torch.inf)
     found = solve_exact(batch, 1e-12)
     for i in range(2):
         lasso = MultiTaskLasso(alpha=batch.alpha[i].item() / 60, fit_intercept=False, tol=1e-12, max_iter=10**5)
