@@ -22,6 +22,9 @@ _N_EMBEDDINGS, _N_PAIRS = 5, 16
 _FREE_SHARE = 0.6
 _CPU_EMBEDDINGS, _CPU_PAIRS = 128 * 2**20, 12 * 2**20
 
+# Entries of a tensor that 32 bits can count: what is larger is slow or unsafe in some libraries of GPUs.
+_MOST_ENTRIES = 2**31 - 1
+
 
 def images_per_batch(n_patches, n_features, device):
     """Count how many images are worked on at once.
@@ -43,7 +46,7 @@ def images_per_batch(n_patches, n_features, device):
     free, _ = torch.cuda.mem_get_info(device)
     free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # PyTorch's own, and unused
     bytes_per_image = 8 * n_patches * (_N_EMBEDDINGS * n_features + _N_PAIRS * n_patches)
-    return max(1, int(_FREE_SHARE * free / bytes_per_image))
+    return max(1, min(int(_FREE_SHARE * free / bytes_per_image), _MOST_ENTRIES // (n_patches * n_features)))
 
 
 def run_batches(batches, device, parameters):
