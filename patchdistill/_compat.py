@@ -18,6 +18,10 @@ __all__ = [
 ]
 
 
+# Projects that are called otherwise than what is imported.
+_PROJECTS = {"torch": "PyTorch"}
+
+
 def import_optional(name, needed_by, extra):
     """Import a package that the core does not need, or say how to get it.
 
@@ -43,7 +47,7 @@ def import_optional(name, needed_by, extra):
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        package = name.split(".")[0]
+        package = _PROJECTS.get(name, name.split(".")[0])
         raise ImportError(
             f'{needed_by} needs {package}. Install it with:\npip install "patchdistill[{extra}]"'
         ) from error

@@ -63,7 +63,7 @@ class BasePatchSelector(BagOutputMixin, TransformerMixin, BaseEstimator, auto_wr
             The same images with the kept patches, in their original order, in the form that came in.
         """
         bags, form = self._fit(X)
-        return restore_form(_keep(bags, self.selected_idx_, self.weights_), form)
+        return self._restore(bags, form, self.selected_idx_, self.weights_)
 
     def transform(self, X):
         """Keep the selected patches of every image.
@@ -82,7 +82,7 @@ class BasePatchSelector(BagOutputMixin, TransformerMixin, BaseEstimator, auto_wr
         check_is_fitted(self)
         bags, form = self._read(X, reset=False)
         choices, _ = self._choose(bags)
-        return restore_form(_keep(bags, [choice.kept for choice in choices], _weights(bags, choices)), form)
+        return self._restore(bags, form, [choice.kept for choice in choices], _weights(bags, choices))
 
     def get_support(self, indices=False):
         """Which patches of the images seen in fit were kept.
@@ -126,18 +126,22 @@ class BasePatchSelector(BagOutputMixin, TransformerMixin, BaseEstimator, auto_wr
         bags, form = check_bags(X)
         if getattr(self, "embedding", None) is None:
             bags = bags.with_values(check_features(bags.values, bags.offsets))
-            _check_n_features(self, bags.values, reset=reset)
+        self._read_n_features(bags.values, reset)
+        return bags, form
+
+    def _read_n_features(self, values, reset):
+        """Learn the number of features, or compare it."""
+        if getattr(self, "embedding", None) is None:
+            _check_n_features(self, values, reset=reset)
         elif reset:  # the first embedding will tell
             vars(self).pop("n_features_in_", None)
-        return bags, form
+
+    def _restore(self, bags, form, kept, weights):
+        """Give the same images with the kept patches and their weights, in the form that came in."""
+        bags = bags.take(kept)
+        return restore_form(bags.with_values(bags.values, weights=np.concatenate(weights)), form)
 
 
 def _weights(bags, choices):
     """Weights of each image's kept patches."""
     return [choice.weights(own_weights(bags, i)) for i, choice in enumerate(choices)]
-
-
-def _keep(bags, kept, weights):
-    """Images with the kept patches and their weights."""
-    bags = bags.take(kept)
-    return bags.with_values(bags.values, weights=np.concatenate(weights))

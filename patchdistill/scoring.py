@@ -58,6 +58,26 @@ SOLUTION_PARAMETERS = (
 )
 
 
+def solved_problem(E, normalize, scored):
+    """Make the problem again that was solved for the scores; the cache does without it.
+
+    Parameters
+    ----------
+    E : ndarray of shape (n_patches, n_features)
+        Embeddings.
+    normalize : {"rows", "columns"} or None
+        How they were normalized.
+    scored : ScoredPatches
+        Scores.
+
+    Returns
+    -------
+    ResidualProblem
+        Patches in the order given.
+    """
+    return ResidualProblem(normalize_embeddings(E, normalize), scored.target, scored.alpha, scored.beta)
+
+
 def score_patches(E, *, h, metric, alpha, beta, bandwidth, normalize, solver, tol, max_iter, random_state):
     """Relative residuals of the patches of one image; parameters as in :func:`patchdistill.select_patches`.
 
@@ -141,12 +161,17 @@ def relative_residuals(residual_norms, target_norms):
 def embed(patches, embedding):
     """Embeddings of one image's patches by the user's callable, checked."""
     E = np.asarray(embedding(patches))
-    if E.ndim != 2 or len(E) != len(patches):
+    return check_features(check_one_row_per_patch(E, len(patches)))
+
+
+def check_one_row_per_patch(E, n):
+    """Check the shape of what an embedding returned for `n` patches."""
+    if E.ndim != 2 or len(E) != n:
         raise ValueError(
-            f"embedding returned an array of shape {E.shape} for {len(patches)} patches; "
-            f"it must return one row of features per patch, ({len(patches)}, n_features)."
+            f"embedding returned an array of shape {tuple(E.shape)} for {n} patches; "
+            f"it must return one row of features per patch, ({n}, n_features)."
         )
-    return check_features(E)
+    return E
 
 
 def convergence_message(converged, relative_gaps, tol, max_iter):

@@ -1,8 +1,9 @@
 """Selection of the patches of one image: embeddings in, kept patches and their certificate out."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -11,14 +12,14 @@ from sklearn.utils.validation import check_memory
 
 from patchdistill._compat import HasMethods, Interval, StrOptions, validate_parameter_constraints
 from patchdistill._threads import single_blas_thread
+from patchdistill.backends import BACKENDS, uses_torch
 from patchdistill.forms import check_features
 from patchdistill.large.outliers import find_outliers_of_many
 from patchdistill.large.sizes import is_large
 from patchdistill.large.strata import represent_many
 from patchdistill.large.target import TOLERANCE, inaccuracy_message
-from patchdistill.normalization import NORMALIZATIONS, normalize_embeddings, standardize_columns, unit_scale
+from patchdistill.normalization import NORMALIZATIONS, standardize_columns, unit_scale
 from patchdistill.outliers import find_outliers, split_core
-from patchdistill.problem import ResidualProblem
 from patchdistill.ranking import AUTO, Choice, check_rate, n_keep, rank
 from patchdistill.representation import represent
 from patchdistill.scoring import (
@@ -28,6 +29,7 @@ from patchdistill.scoring import (
     convergence_message,
     embed,
     score_patches,
+    solved_problem,
 )
 from patchdistill.similarity import METRICS, pairwise_distances
 from patchdistill.solvers import SOLVERS
@@ -49,6 +51,8 @@ PARAMETER_CONSTRAINTS = {
     "tol": [Interval(Real, 0, None, closed="left")],
     "max_iter": [Interval(Integral, 1, None, closed="left")],
     "random_state": ["random_state"],
+    "backend": [StrOptions(set(BACKENDS))],
+    "device": "no_validation",  # only PyTorch knows its devices
     "memory": [str, HasMethods("cache"), None],
     "n_jobs": [Integral, None],
     "verbose": ["verbose"],
@@ -104,21 +108,18 @@ class PatchSelection:
         1 is as bad as not being explained at all.
     solution : Solution
         Answer of the solver, with its duality gap.
-    embeddings : ndarray of shape (n_patches, n_features)
-        What was measured, as it came in.
-    normalize : {"rows", "columns"} or None
-        How it was normalized.
     scored : ScoredPatches
         Scores, solution and target, as the cache keeps them.
+    make_problem : callable
+        Makes what was solved.
     """
 
     indices: np.ndarray
     weights: np.ndarray
     outliers: np.ndarray
     ranking: np.ndarray
-    embeddings: np.ndarray
-    normalize: str | None
     scored: ScoredPatches
+    make_problem: Callable
 
     @property
     def scores(self):
@@ -133,8 +134,7 @@ class PatchSelection:
     @cached_property
     def problem(self):
         """What was solved, as a :class:`ResidualProblem`; made anew, since it takes the memory of the embeddings."""
-        E = normalize_embeddings(self.embeddings, self.normalize)
-        return ResidualProblem(E, self.scored.target, self.scored.alpha, self.scored.beta)
+        return self.make_problem()
 
     @property
     def target_error(self):
@@ -164,6 +164,8 @@ def select_patches(
     tol=1e-3,
     max_iter=1000,
     random_state=0,
+    backend="auto",
+    device=None,
     memory=None,
     n_jobs=None,
     verbose=0,
@@ -172,7 +174,7 @@ def select_patches(
 
     Parameters
     ----------
-    E : array-like of shape (n_patches, n_features)
+    E : array-like or Tensor of shape (n_patches, n_features)
         Embeddings of the patches of one image; pixels, one patch per row, if `embedding` is given.
     h : int, default=10
         Number of leading eigenvectors of the affinity that make the target, at most the number of patches.
@@ -214,6 +216,12 @@ def select_patches(
         Most steps of the solver.
     random_state : int, RandomState instance or None, default=0
         Start of ``solver="published"``; the exact solver draws no random numbers.
+    backend : {"auto", "numpy", "torch"}, default="auto"
+        What computes: NumPy, or PyTorch with :func:`patchdistill.batched.select_batch`. ``"auto"`` is PyTorch for
+        tensors and NumPy for arrays. With PyTorch there is ``solver="exact"`` alone, no metric of your own and no
+        `memory`.
+    device : str or torch.device, default=None
+        Where PyTorch computes: ``"cpu"``, ``"cuda"``, ``"cuda:1"``. None is where a tensor is, and the CPU for arrays.
     memory : str or joblib.Memory, default=None
         Where solutions are cached. The key leaves out `rate` and `keep`.
     n_jobs, verbose : default=None, 0
@@ -223,7 +231,9 @@ def select_patches(
     -------
     PatchSelection
         Kept patches, ranking, scores, and the solution with its certificate. Copies of a patch have equal scores,
-        equal scores go by index; neither the order of the patches nor the scale of `E` matters.
+        equal scores go by index; neither the order of the patches nor the scale of `E` matters. For a tensor it holds
+        tensors, where `E` is; its problem is then a :class:`patchdistill.batched.problem.ResidualProblem`. With PyTorch
+        the solution has no history.
 
     Raises
     ------
@@ -269,6 +279,10 @@ def select_patches(
     del parameters["E"]
     validate_parameter_constraints(PARAMETER_CONSTRAINTS, parameters, caller_name="select_patches")
     check_choice(rate, keep, coverage)
+    if uses_torch(E, parameters):
+        from patchdistill.batched.one import select_one
+
+        return select_one(E, parameters)
     E = embed(E, embedding) if embedding is not None else check_features(E)
     solution_parameters = {name: parameters[name] for name in SOLUTION_PARAMETERS}
     scored = check_memory(memory).cache(score_patches)(E, **solution_parameters)
@@ -279,7 +293,8 @@ def select_patches(
     if scored.target_error > TOLERANCE:
         warnings.warn(inaccuracy_message([scored.target_error]), ConvergenceWarning, stacklevel=2)
     choice, outliers = choose_patches(E, scored.scores, **{name: parameters[name] for name in CHOICE_PARAMETERS})
-    return PatchSelection(choice.kept, choice.weights(), outliers, choice.ranking, E, normalize, scored)
+    make_problem = partial(solved_problem, E, normalize, scored)
+    return PatchSelection(choice.kept, choice.weights(), outliers, choice.ranking, scored, make_problem)
 
 
 # The parameters of what follows the solution.

@@ -11,6 +11,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from patchdistill._compat import _check_n_features
+from patchdistill.backends import holds_tensors, uses_torch
+from patchdistill.bags import PatchBags
 from patchdistill.base import BasePatchSelector
 from patchdistill.forms import own_weights, restore_form
 from patchdistill.large.target import TOLERANCE, inaccuracy_message
@@ -74,6 +76,14 @@ class ResidualPatchSelector(BasePatchSelector):
         Most steps of the solver, per image.
     random_state : int, RandomState instance or None, default=0
         Start of ``solver="published"``, with an int the same for every image; the exact solver draws no random numbers.
+    backend : {"auto", "numpy", "torch"}, default="auto"
+        What computes: NumPy, one image after the other, or PyTorch, many at once. ``"auto"`` is PyTorch for tensors and
+        NumPy for everything else. Tensors in, a stack ``(n_images, n_patches, n_features)`` or a list, are tensors
+        out, where they were; what is learned are arrays in any case. With PyTorch there is ``solver="exact"`` alone,
+        no metric of your own and no `memory`.
+    device : str or torch.device, default=None
+        Where PyTorch computes: ``"cpu"``, ``"cuda"``, ``"cuda:1"``. None is where tensors are, and the CPU for arrays.
+        As many images are worked on at once as fit the memory.
     memory : str or joblib.Memory, default=None
         Where each image's solution is cached. The key leaves out `rate` and `keep`: a search over rates solves each
         image once.
@@ -81,6 +91,7 @@ class ResidualPatchSelector(BasePatchSelector):
         Number of parallel workers over images, as in joblib; each uses one BLAS thread. It changes nothing but time.
         With :class:`joblib.parallel_config` the workers can be those of a cluster. `embedding` is called in this
         process, one image after the other.
+        With PyTorch on the CPU they are threads; on a GPU it has no effect.
     verbose : int, default=0
         Progress over images, as in :class:`joblib.Parallel`.
 
@@ -165,6 +176,8 @@ class ResidualPatchSelector(BasePatchSelector):
         tol=1e-3,
         max_iter=1000,
         random_state=0,
+        backend="auto",
+        device=None,
         memory=None,
         n_jobs=None,
         verbose=0,
@@ -184,6 +197,8 @@ class ResidualPatchSelector(BasePatchSelector):
         self.tol = tol
         self.max_iter = max_iter
         self.random_state = random_state
+        self.backend = backend
+        self.device = device
         self.memory = memory
         self.n_jobs = n_jobs
         self.verbose = verbose
@@ -200,13 +215,27 @@ class ResidualPatchSelector(BasePatchSelector):
         Returns
         -------
         list of ndarray of shape (n_patches_i,), or ndarray of shape (n_images, n_patches)
-            Scores: an array if `X` is one, else a list.
+            Scores: an array if `X` is one, else a list; of tensors for tensors.
         """
         check_is_fitted(self)
         bags, form = self._read(X, reset=False)
         _, _, scores, _ = self._select_images(bags)
+        if form == "tensors":
+            return bags.like(scores)
         scores = bags.with_values(np.concatenate(scores))
         return scores.to_list() if form == "bags" else restore_form(scores, form)
+
+    def _read(self, X, reset):
+        if not (uses_torch(X, self.get_params(deep=False)) and holds_tensors(X)):
+            return super()._read(X, reset)
+        from patchdistill.batched.images import TensorImages
+
+        images = TensorImages(X)
+        self._read_n_features(images[0], reset)
+        return images, "tensors"
+
+    def _restore(self, bags, form, kept, weights):
+        return bags.take(kept) if form == "tensors" else super()._restore(bags, form, kept, weights)
 
     def _choose(self, bags):
         check_choice(self.rate, self.keep, self.coverage)
@@ -215,24 +244,12 @@ class ResidualPatchSelector(BasePatchSelector):
 
     def _select_images(self, bags):
         """Choices, outliers and scores of every image, and what is stored about their solutions."""
-        solution = {name: getattr(self, name) for name in SOLUTION_PARAMETERS}
-        choice = {name: getattr(self, name) for name in CHOICE_PARAMETERS}
-        score = check_memory(self.memory).cache(score_patches)
-        embeddings = self._embeddings(bags)
-        first = next(embeddings)
-        n_together = _images_per_task(first.nbytes / len(first) * bags.n_patches.max())
-        # No memory maps of arrays in memory: all images would be copied before the end.
-        parallel = Parallel(
-            n_jobs=self.n_jobs,
-            verbose=self.verbose,
-            batch_size=n_together,
-            pre_dispatch=f"2 * {n_together} * n_jobs",
-            max_nbytes=None,
-        )
-        images = parallel(
-            delayed(_select_image)(score, (E, own_weights(bags, i)), {**solution, "random_state": state}, choice)
-            for i, (E, state) in enumerate(zip(chain([first], embeddings), self._random_states(len(bags)), strict=True))
-        )
+        if self.backend == "torch" or not isinstance(bags, PatchBags):
+            from patchdistill.batched.chunks import select_images
+
+            images = select_images(bags, self._embedding_of, self.get_params(deep=False))
+        else:
+            images = self._select_by_workers(bags)
         choices, outliers, scores, *certificates = map(list, zip(*images, strict=True))
         objective, dual_gap, n_iter, converged, target_error = map(np.array, certificates)
         if not converged.all():
@@ -253,21 +270,40 @@ class ResidualPatchSelector(BasePatchSelector):
             },
         )
 
+    def _select_by_workers(self, bags):
+        """Results of each image, from one process or many."""
+        solution = {name: getattr(self, name) for name in SOLUTION_PARAMETERS}
+        choice = {name: getattr(self, name) for name in CHOICE_PARAMETERS}
+        score = check_memory(self.memory).cache(score_patches)
+        embeddings = map(self._embedding_of, bags)
+        first = next(embeddings)
+        n_together = _images_per_task(first.nbytes / len(first) * bags.n_patches.max())
+        # No memory maps of arrays in memory: all images would be copied before the end.
+        parallel = Parallel(
+            n_jobs=self.n_jobs,
+            verbose=self.verbose,
+            batch_size=n_together,
+            pre_dispatch=f"2 * {n_together} * n_jobs",
+            max_nbytes=None,
+        )
+        return parallel(
+            delayed(_select_image)(score, (E, own_weights(bags, i)), {**solution, "random_state": state}, choice)
+            for i, (E, state) in enumerate(zip(chain([first], embeddings), self._random_states(len(bags)), strict=True))
+        )
+
     def _random_states(self, n_images):
         """Start of each image: what a worker draws from a generator is not missing from the one in this process."""
         if self.solver == "exact" or isinstance(self.random_state, Integral):
             return [self.random_state] * n_images
         return check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=n_images).tolist()
 
-    def _embeddings(self, bags):
-        """Embeddings of each image, one at a time."""
+    def _embedding_of(self, patches, embed=embed):
+        """Embeddings of one image."""
         if self.embedding is None:
-            yield from bags
-            return
-        for patches in bags:
-            E = embed(patches, self.embedding)
-            _check_n_features(self, E, reset=not hasattr(self, "n_features_in_"))
-            yield E
+            return patches
+        E = embed(patches, self.embedding)
+        _check_n_features(self, E, reset=not hasattr(self, "n_features_in_"))
+        return E
 
 
 def _images_per_task(image_bytes):

@@ -16,6 +16,8 @@ SCRIPTS = sorted([*FOLDER.glob("bench_*.py"), *FOLDER.glob("study_*.py")])
     "script", sorted([*FOLDER.glob("bench_*.py"), *FOLDER.glob("study_*.py")]), ids=lambda path: path.stem
 )
 def test_smoke(script, tmp_path):
+    if script.stem == "bench_backends":
+        pytest.importorskip("torch")
     out = tmp_path / "results.json"
     # Without the test data, so that it is the same everywhere.
     environment = {**os.environ, "PATCHDISTILL_TEST_DATA": str(tmp_path)}

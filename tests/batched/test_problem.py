@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+
+import patchdistill  # noqa: E402
+from patchdistill.batched.problem import ResidualProblem, row_norms, scaled_problem  # noqa: E402
+
+
+def random_problems(seed):
+    """Three problems as one batch, and one by one; the images have different numbers of patches."""
+    rng = np.random.default_rng(seed)
+    d, h, n = rng.integers(1, 30), rng.integers(1, 6), 12
+    E, Z = rng.normal(size=(3, n, d)), rng.normal(size=(3, n, h))
+    alpha, beta = rng.uniform(0.1, 3, 3), np.array([*rng.uniform(0.1, 3, 2), np.inf])
+    sizes = rng.integers(1, n + 1, 3)
+    for i, size in enumerate(sizes):
+        E[i, size:] = Z[i, size:] = 0.0
+    problems = [
+        patchdistill.ResidualProblem(E[i, :size], Z[i, :size], alpha[i], beta[i]) for i, size in enumerate(sizes)
+    ]
+    W = rng.normal(size=(3, d, h)) * (rng.random((3, d, 1)) < 0.5)
+    return ResidualProblem(*map(torch.tensor, (E, Z, alpha, beta))), problems, torch.tensor(W), sizes
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_a_batch_is_its_problems(seed):
+    batch, problems, W, sizes = random_problems(seed)
+    U = batch.misfit(W)
+    dual, correlations = batch.dual_value(U)
+    found = {"objective": batch.objective(W), "dual_gap": batch.dual_gap(W)}
+    for i, (problem, n) in enumerate(zip(problems, sizes, strict=True)):
+        misfit = problem.misfit(W[i].numpy())
+        expected_dual, gradient = problem.dual_value(misfit)
+        np.testing.assert_allclose(U[i, :n], misfit, atol=1e-12)
+        np.testing.assert_allclose(batch.clip(U)[i, :n], problem.clip(misfit), atol=1e-12)
+        np.testing.assert_allclose(correlations[i], np.linalg.norm(gradient, axis=1), rtol=1e-10, atol=1e-12)
+        assert np.isclose(dual[i], expected_dual, rtol=1e-10, atol=1e-12)
+        assert np.isclose(found["objective"][i], problem.objective(W[i].numpy()), rtol=1e-12)
+        assert np.isclose(found["dual_gap"][i], problem.dual_gap(W[i].numpy()), rtol=1e-9, atol=1e-10)
+        assert not U[i, n:].any()
+
+
+def test_one_problem_of_a_batch_is_a_problem():
+    batch, problems, W, sizes = random_problems(0)
+    one = batch[1]
+    assert one.E.ndim == 2 and one.objective(W[1]).shape == ()
+    assert np.isclose(one.dual_gap(W[1]), problems[1].dual_gap(W[1].numpy()))
+
+
+def test_scaled_problem():
+    rng = np.random.default_rng(0)
+    E, Z = torch.tensor(rng.normal(size=(2, 9, 7))), torch.tensor(rng.normal(size=(2, 9, 3)))
+    E[1] = 0.0
+    problem, correlations = scaled_problem(E, Z, 0.2, 0.5)
+    torch.testing.assert_close(problem.beta, 0.5 * 2 * row_norms(Z).amax(dim=1))
+    one = patchdistill.ResidualProblem(E[0].numpy(), Z[0].numpy(), beta=problem.beta[0].item())
+    assert np.isclose(problem.alpha[0], 0.2 * one.alpha_max()) and np.isclose(correlations[0].amax(), one.alpha_max())
+    torch.testing.assert_close(correlations, problem.dual_value(-Z)[1])
+    assert problem.alpha[1] == 0.2  # nothing can be explained: any positive number serves
+    assert scaled_problem(E, Z, 0.2, torch.inf)[0].beta.isinf().all()
