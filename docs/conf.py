@@ -21,7 +21,7 @@ extensions = [
     "numpydoc",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "generated/tables", "user_guide/_big.rst"]  # tables and parts are included by pages
+exclude_patterns = ["_build", "generated/tables"]  # tables are included by pages
 # Every reference to a name of this package must hold; those of others would need the network to check.
 nitpicky = True
 _others = "numpy|scipy|sklearn|joblib|matplotlib|pandas|PIL|skimage|torch|pytest|hypothesis"
