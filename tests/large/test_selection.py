@@ -64,6 +64,7 @@ def test_copies_score_equally_and_come_after_all_others(E, data):
     assert len(np.unique(E[selection.ranking[:n_distinct]], axis=0)) == n_distinct
 
 
+@settings(max_examples=40)
 @given(embeddings(**LARGE))
 def test_lower_rates_keep_a_part_of_what_higher_ones_keep(E):
     kept = [set(select_patches(E, rate=rate).indices) for rate in (2, 0.25, "auto", 0.5, 0.8, 1.0)]
