@@ -238,6 +238,8 @@ def _scale_changes():
         rows.append(row)
     names = [f"{name}, {way}" for name in ("Error of the averages", "Coverage") for way in (*ways, "random")]
     return text + _table(["Kept", *names], rows) + _source("bench_scale", results)
+
+
 def _parallel():
     results = _load("bench_parallel")
     rows = [
