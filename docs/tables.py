@@ -158,6 +158,36 @@ def _memory():
     return f"{shape} ({results['input_mb']:.0f} MB):\n\n" + _table(header, rows) + _source("bench_memory", results)
 
 
+def _parallel():
+    results = _load("bench_parallel")
+    rows = [
+        [
+            {"loky": "joblib's own", "dask": "dask", "dask-keeps-memory": "dask, keeping memory"}[row["backend"]],
+            row["n_jobs"],
+            f"{row['seconds_one_worker']:.1f}",
+            f"{row['seconds']:.1f}",
+            f"{row['speedup']:.2f} ({row['speedup_lowest']:.2f} to {row['speedup_highest']:.2f})",
+            f"{row['seconds_to_start']:.1f}",
+            f"{row['peak_mb']:.0f}",
+        ]
+        for row in results["runs"]
+    ]
+    header = [
+        "Workers",
+        "Number",
+        "Seconds, one",
+        "Seconds, all",
+        "Times as fast",
+        "Seconds to start",
+        "MB, all processes",
+    ]
+    shape = f"{results['n_images']} images of {results['n_patches']} x {results['n_features']} {results['dtype']}"
+    text = f"{shape} ({results['input_mb']:.0f} MB in memory), median and range of {results['repeats']} repeats:\n\n"
+    gap, objective = (max(row[name] for row in results["runs"]) for name in ("relative_gap_max", "objective_max"))
+    text += _table(header, rows) + f"\nLargest relative gap {gap:.1e}, largest objective {objective:.1f}.\n"
+    return text + _source("bench_parallel", results)
+
+
 def _published():
     results = _load("bench_published")
     ranges = results["ranges"]
@@ -192,6 +222,7 @@ TABLES = {
     "against_random_panoramas": lambda: _against_random("demo_panoramas"),
     "speed": _speed,
     "memory": _memory,
+    "parallel": _parallel,
     "published": _published,
 }
 

@@ -1,13 +1,17 @@
 """The documentation builds without a warning, and the example of the README runs as printed."""
 
+import doctest
 import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from patchdistill import ResidualPatchSelector
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -22,6 +26,29 @@ def test_sphinx_builds_without_warnings(tmp_path):
     build = subprocess.run([*command, tmp_path / "docs", tmp_path / "html"], cwd=ROOT, capture_output=True, text=True)
     assert build.returncode == 0, build.stderr
     assert (tmp_path / "html" / "index.html").is_file()
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "user_guide").glob("*.rst")), ids=lambda page: page.stem)
+def test_examples_of_the_pages_run(page):
+    failed, _ = doctest.testfile(str(page), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert not failed
+
+
+def test_example_of_a_cluster_runs(tmp_path):
+    pytest.importorskip("distributed")
+    page = (ROOT / "docs" / "user_guide" / "speed.rst").read_text(encoding="utf-8")
+    example = re.search(r"code-block:: python\n\n(   import joblib\n.*?)\n\n\S", page, re.DOTALL).group(1)
+    quiet = example.replace("Client(n_workers=4", 'Client(n_workers=2, dashboard_address="127.0.0.1:0"')
+    assert quiet != example
+    (tmp_path / "example.py").write_text(textwrap.dedent(quiet))
+    images = np.random.default_rng(0).random((6, 20, 30), dtype=np.float32)
+    np.save(tmp_path / "features.npy", images)
+    command = [sys.executable, "-W", "error", "example.py"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    kept = np.load(tmp_path / "kept.npz")
+    for array, expected in zip(kept.values(), ResidualPatchSelector().fit(images).selected_idx_, strict=True):
+        np.testing.assert_array_equal(array, expected)
 
 
 def test_readme_has_the_figures_of_the_files(monkeypatch):
