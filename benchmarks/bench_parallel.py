@@ -54,7 +54,7 @@ def joblib_workers(n_jobs):
 @contextmanager
 def dask_workers(n_jobs):
     """A cluster on this machine."""
-    where = {"host": "127.0.0.1", "dashboard_address": None}
+    where = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
     with distributed.LocalCluster(n_workers=n_jobs, threads_per_worker=1, processes=True, **where) as cluster:
         with distributed.Client(cluster), joblib.parallel_config(backend="dask"):
             yield

@@ -35,12 +35,17 @@ def no_endless_wait():
 
 @pytest.fixture(scope="module")
 def dask_client(tmp_path_factory):
-    """Client of four worker processes on this machine, without a page to look at them; afterwards all are gone."""
+    """Client of four worker processes that listen to this machine alone; afterwards all are gone."""
     distributed = pytest.importorskip("distributed")
     psutil = pytest.importorskip("psutil")
     before = set(psutil.Process().children(recursive=True))
-    where = {"host": "127.0.0.1", "dashboard_address": None, "local_directory": str(tmp_path_factory.mktemp("dask"))}
-    with distributed.LocalCluster(n_workers=N_WORKERS, threads_per_worker=1, processes=True, **where) as cluster:
+    options = {
+        "host": "127.0.0.1",
+        "dashboard_address": "127.0.0.1:0",  # with None the scheduler answers at a fixed port, which may be taken
+        "scheduler_kwargs": {"dashboard": False},
+        "local_directory": str(tmp_path_factory.mktemp("dask")),
+    }
+    with distributed.LocalCluster(n_workers=N_WORKERS, threads_per_worker=1, processes=True, **options) as cluster:
         with distributed.Client(cluster) as client:
             yield client
             started = set(psutil.Process().children(recursive=True)) - before
