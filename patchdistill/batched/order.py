@@ -51,7 +51,7 @@ def _lexicographic_order(E, real):
         feature = torch.full_like(order, n_features).scatter_reduce(1, group[:, 1:], first, "amin").gather(1, group)
         decided = feature == n_features
         value = contents.gather(2, feature.masked_fill(decided, 0)[:, :, None])[:, :, 0].masked_fill(decided, 0.0)
-        value = value + 0.0  # one zero instead of two
+        value = value + 0.0  # one zero instead of two, for devices that sort by bits
         places = value.argsort(dim=1, stable=True)
         places = places.gather(1, group.gather(1, places).argsort(dim=1, stable=True))
         order, value = order.gather(1, places), value.gather(1, places)

@@ -58,3 +58,16 @@ def test_free_unknowns_are_all_positive_where_nothing_binds():
     H = torch.eye(3, dtype=torch.float64)[None]
     x = minimize_nonnegative(H, torch.zeros(1, 3, dtype=torch.float64), torch.tensor([1e12]), 3.0, torch.ones(1, 3) > 0)
     torch.testing.assert_close(x, torch.ones(1, 3, dtype=torch.float64))
+
+
+def test_exchanges_that_go_round_in_circles_end():
+    """Found by search: with all exchanges at once this program comes back to where it was after four of them."""
+    H = [
+        [14.1, 16, -4, 9, -1],
+        [16, 22.1, -7, 6, -10],
+        [-4, -7, 27.1, 9, 12],
+        [9, 6, 9, 22.1, 15],
+        [-1, -10, 12, 15, 24.1],
+    ]
+    target = [1.0, -1.0, -4.0, 0.0, 1.0]
+    check((np.array([H]), np.array([target]), np.array([1e-9]), 0.0, np.ones((1, 5), dtype=bool)))

@@ -66,12 +66,15 @@ def test_order(images, seed):
 
 
 def test_order_ends_where_nothing_is_left_to_tell():
-    """Of patches that are all alike one tells all."""
-    kernels = torch.ones(2, 6, 6, dtype=torch.float64)
-    counts, real = torch.full((2, 6), 1 / 6, dtype=torch.float64), torch.ones(2, 6, dtype=torch.bool)
-    order, lengths = quadrature_order(kernels, counts, real, torch.tensor([3, 1]))
-    expected = quadrature.quadrature_order(np.ones((6, 6)), np.full(6, 1 / 6), 3)
-    assert order[0, : lengths[0]].tolist() == expected.tolist() and lengths[1] == 1
+    """Patches that have nothing to do with those that count tell nothing of the average."""
+    kernels = torch.eye(6, dtype=torch.float64).repeat(2, 1, 1)
+    counts, real = torch.zeros(2, 6, dtype=torch.float64), torch.ones(2, 6, dtype=torch.bool)
+    counts[0, 4] = counts[1, 1] = counts[1, 2] = 1.0
+    counts /= counts.sum(dim=1, keepdim=True)
+    order, lengths = quadrature_order(kernels, counts, real, torch.tensor([4, 3]))
+    for i, expected in enumerate(([4], [1, 2])):
+        assert order[i, : lengths[i]].tolist() == expected
+        assert quadrature.quadrature_order(np.eye(6), counts[i].numpy(), 4).tolist() == expected
 
 
 @given(batches, st.integers(0, 2**32 - 1))

@@ -10,6 +10,8 @@ from sklearn.exceptions import ConvergenceWarning
 torch = pytest.importorskip("torch")
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
+import patchdistill.batched.groups  # noqa: E402
+import patchdistill.batched.selection  # noqa: E402
 from patchdistill import select_patches  # noqa: E402
 from patchdistill.batched import BatchSelection, select_batch  # noqa: E402
 from patchdistill.scoring import SOLUTION_PARAMETERS, score_patches  # noqa: E402
@@ -157,7 +159,7 @@ def test_order_of_the_batch_does_not_matter(photographs):
     torch.testing.assert_close(permuted.weights, found.weights[order], rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("scale", [7.3, 1e-6, 2.0**40])
+@pytest.mark.parametrize("scale", [7.3, 1e-6, 2.0**40, 1e-200, 1e200])
 def test_scale_changes_nothing(photographs, scale):
     E = torch.tensor(photographs, dtype=torch.float64)
     found, scaled = select_batch(E), select_batch(scale * E)
@@ -255,11 +257,34 @@ def test_every_tensor_is_made_where_the_batch_is(photographs):
 def test_nothing_of_the_user_is_changed(photographs):
     E = torch.tensor(photographs, requires_grad=True)
     before, state = E.detach().clone(), torch.get_rng_state()
-    settings_before = torch.is_grad_enabled(), torch.get_float32_matmul_precision(), torch.get_num_threads()
-    found = select_batch(E)
+    torch.set_num_threads(2)
+    try:
+        for n_jobs in (None, 2):
+            found = select_batch(E, n_jobs=n_jobs)
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
     assert torch.equal(E, before) and torch.equal(torch.get_rng_state(), state)
-    assert (torch.is_grad_enabled(), torch.get_float32_matmul_precision(), torch.get_num_threads()) == settings_before
+    assert torch.is_grad_enabled() and torch.get_float32_matmul_precision() == "highest"
     assert isinstance(found, BatchSelection) and not any(value.requires_grad for value in vars(found).values())
+
+
+@pytest.mark.parametrize("parameters", [{}, {"normalize": "columns"}, {"metric": "cosine"}], ids=str)
+def test_how_a_batch_is_cut_changes_nothing(photographs, parameters, monkeypatch):
+    """Neither into batches that fit the memory, which threads work on, nor into groups that fit the caches."""
+    E, sizes = torch.tensor(photographs), torch.tensor([60, 50, 60, 41, 60, 60])
+    counts = torch.rand(6, 60, generator=torch.Generator().manual_seed(0)) + 0.1
+    expected = select_batch(E, sizes, counts=counts, **parameters)
+    for in_batch, in_group, n_jobs in ((6, 1, None), (4, 3, 2)):
+        monkeypatch.setattr(patchdistill.batched.selection, "images_per_batch", lambda *_, n=in_batch: n)
+        monkeypatch.setattr(patchdistill.batched.groups, "_GROUP_BYTES", in_group * E[0].numel() * 8)
+        found = select_batch(E, sizes, counts=counts, n_jobs=n_jobs, **parameters)
+        for name, value in vars(expected).items():
+            if value.is_floating_point():
+                atol = 1e-6 if "normalize" in parameters else 1e-9  # standardized features give the solver hard work
+                torch.testing.assert_close(getattr(found, name), value, rtol=1e-6, atol=atol, equal_nan=True)
+            elif name != "n_iter":  # which may hang on rounding then
+                assert torch.equal(getattr(found, name), value), name
 
 
 def test_late_images_are_told_once(photographs):

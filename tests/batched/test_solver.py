@@ -5,11 +5,13 @@ from sklearn.linear_model import MultiTaskLasso
 torch = pytest.importorskip("torch")
 
 import patchdistill  # noqa: E402
+from patchdistill.batched.newton import attempt_step  # noqa: E402
 from patchdistill.batched.problem import ResidualProblem, row_norms, scaled_problem  # noqa: E402
-from patchdistill.batched.solver import collect  # noqa: E402
+from patchdistill.batched.solver import _judge, _Steps, collect  # noqa: E402
 from patchdistill.batched.solver import solve_exact as solve_from  # noqa: E402
 from patchdistill.normalization import normalize_embeddings  # noqa: E402
 from patchdistill.similarity import pairwise_distances, rbf_affinity, spectral_target  # noqa: E402
+from patchdistill.solvers.exact import _step as step_of_one  # noqa: E402
 from patchdistill.solvers.exact import solve_exact as solve_one  # noqa: E402
 
 
@@ -138,3 +140,51 @@ def test_wider_targets_are_put_together():
             assert together.n_iter[i] == part.n_iter[k]
             torch.testing.assert_close(together.U[i, :, : part.U.shape[2]], part.U[k])
             assert not together.U[i, :, part.U.shape[2] :].any()
+
+
+@pytest.mark.parametrize("damping", [0.001, 0.1, 1.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_steps_are_those_of_one_image(seed, damping):
+    """Far from the minimum, where rows turn round and steps have to be tried again with more damping."""
+    whole, rng = random_batch(seed), np.random.default_rng(seed)
+    batch = ResidualProblem(whole.E[:, :, :8], whole.Z, whole.alpha, whole.beta)[[0, 1, 2, 5]]
+    W = torch.tensor(rng.normal(size=(4, 8, batch.Z.shape[2])))
+    U, objective, used = batch.misfit(W), batch.objective(W), torch.full((4,), damping, dtype=torch.float64)
+    expected = [
+        step_of_one(problem, problem.E, w, problem.misfit(w), problem.objective(w), damping)
+        for problem, w in zip(one_by_one(batch), W.numpy(), strict=True)
+    ]
+    waiting = torch.ones(4, dtype=torch.bool)
+    while waiting.any():
+        accepted, *after = attempt_step(batch, W, U, objective, used)
+        for i in (waiting & (accepted | (used == 1.0))).nonzero()[:, 0].tolist():
+            for a, b in zip(after, expected[i], strict=True):
+                np.testing.assert_allclose(a[i], b, rtol=1e-6, atol=1e-7 * np.abs(b).max())
+            waiting[i] = False
+        used = torch.where(waiting, after[3], used)
+
+
+def test_a_step_in_the_middle_ends_nothing():
+    """While a step is tried again, no judgement of its image changes anything."""
+    batch = random_batch(5)
+    W = torch.ones(6, batch.E.shape[2], batch.Z.shape[2], dtype=torch.float64)
+    U, objective = batch.misfit(W), batch.objective(W)
+    zeros, ones = torch.zeros(6, dtype=torch.int64), torch.ones(6, dtype=torch.float64)
+    state = _Steps(
+        images=torch.arange(6),
+        W=W,
+        U=U,
+        objective=objective,
+        previous=objective,
+        best_W=W,
+        best_U=U,
+        best_gap=0 * ones,
+        patience=zeros,
+        n_iter=zeros,
+        damping=ones,
+        target=torch.inf * torch.tensor([1, -1, 1, -1, 1, -1.0], dtype=torch.float64),
+        budget=zeros + 5,
+        is_whole=torch.tensor([False, False, True, True, False, False]),
+    )
+    assert _judge(batch, state).tolist() == [False, False, True, True, False, False]
+    assert state.patience[[0, 1, 4, 5]].tolist() == [0, 0, 0, 0]
