@@ -184,6 +184,7 @@ def test_a_step_in_the_middle_ends_nothing():
         damping=ones,
         target=torch.inf * torch.tensor([1, -1, 1, -1, 1, -1.0], dtype=torch.float64),
         budget=zeros + 5,
+        gap=ones,
         is_whole=torch.tensor([False, False, True, True, False, False]),
     )
     assert _judge(batch, state).tolist() == [False, False, True, True, False, False]
