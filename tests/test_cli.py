@@ -118,6 +118,8 @@ def test_no_parameter_of_a_selection_is_missing():
     taken = set(select_command._PARAMETERS)
     assert set(inspect.signature(select_patches).parameters) - taken == {
         "E",
+        "backend",  # the command reads one image after the other, and batches are PyTorch's gain
+        "device",
         "embedding",
         "memory",
         "n_jobs",
