@@ -55,10 +55,8 @@ def greedy_medoids(distances, first=()):
 
     Returns
     -------
-    order : ndarray of int, shape (n_patches,)
+    ndarray of int, shape (n_patches,)
         All patches. Equally good ones go by index, so that what covers nothing more, as copies do, comes last.
-    left : ndarray of shape (n_patches,)
-        Sum of the distances that is left when that many patches are taken.
 
     References
     ----------
@@ -70,29 +68,25 @@ def greedy_medoids(distances, first=()):
     >>> import numpy as np
     >>> from patchdistill.coverage import greedy_medoids
     >>> places = np.array([0.0, 0.0, 1.0, 9.0, 10.0, 11.0])
-    >>> order, left = greedy_medoids(np.abs(places[:, None] - places))
-    >>> order
+    >>> greedy_medoids(np.abs(places[:, None] - places))
     array([2, 4, 0, 3, 5, 1])
-    >>> left.round(6)
-    array([29.,  4.,  2.,  1.,  0.,  0.])
     """
-    n, D = len(distances), on_grid(distances)
-    nearest = np.full(n, np.inf)  # distance of each patch to the nearest one taken
-    served = D.copy()  # served[i, j]: that of patch i once j is taken too
-    costs = D.sum(axis=0)  # their sums, without end where j is taken already
-    order, left = np.empty(n, dtype=np.intp), np.empty(n)
-    for k in range(n):
-        j = first[k] if k < len(first) else costs.argmin()
-        order[k], left[k] = j, costs[j]
-        # Only the patches that are now nearer to a taken one change what taking another would save.
-        closer = np.flatnonzero(D[:, j] < nearest)
-        nearest[closer] = D[closer, j]
-        before = served[closer]
-        after = np.minimum(before, nearest[closer, None])
-        costs -= (before - after).sum(axis=0)
-        served[closer] = after
+    D, first = on_grid(distances), np.asarray(first, dtype=np.intp)
+    nearest = D[:, first].min(axis=1, initial=np.inf)  # distance of each patch to the nearest one taken
+    served = np.minimum(D, nearest[:, None])  # served[i, j]: that of patch i once j is taken too
+    costs = served.sum(axis=0)  # their sums, without end where j is taken already
+    costs[first] = np.inf
+    order = list(first)
+    while len(order) < len(D):
+        j = costs.argmin()
+        order.append(j)
+        # Only the patches that are now nearer to a taken one, soon very few, change what taking another would save.
+        for i in (D[:, j] < nearest).nonzero()[0]:
+            nearest[i] = D[i, j]
+            costs -= served[i]
+            costs += np.minimum(served[i], nearest[i], out=served[i])
         costs[j] = np.inf
-    return order, left
+    return np.array(order, dtype=np.intp)
 
 
 def nearest_kept(distances, kept):

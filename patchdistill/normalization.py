@@ -46,10 +46,34 @@ def unit_rows(E):
     Returns
     -------
     ndarray of shape (n_patches, n_features)
-        Scaled rows.
+        Scaled rows, in the precision that they came in.
     """
-    E = _divide(E, _largest(E, axis=1)[:, None])  # no overflow in the squares
-    return _divide(E, np.sqrt(np.einsum("ij,ij->i", E, E))[:, None], out=E)
+    return unit_rows_and_lengths(E)[0].astype(E.dtype, copy=False)
+
+
+def unit_rows_and_lengths(E):
+    """Scale every row to unit Euclidean norm, and say how long it was; rows of zeros stay.
+
+    Parameters
+    ----------
+    E : ndarray of shape (n_patches, n_features)
+        Embeddings.
+
+    Returns
+    -------
+    rows : ndarray of float64, shape (n_patches, n_features)
+        Scaled rows.
+    lengths : ndarray of float64, shape (n_patches,)
+        Euclidean norms of the rows before, relative to the longest.
+    """
+    rows, largest = E.astype(np.float64), np.ones(len(E))
+    if E.dtype == np.float64:  # whose squares may overflow or vanish; in float64 those of float32 never do
+        largest = _largest(E, axis=1)
+        _divide(rows, largest[:, None], out=rows)
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    rows *= np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)[:, None]
+    lengths = norms * (largest / (largest.max(initial=0.0) or 1.0))
+    return rows, lengths / (lengths.max(initial=0.0) or 1.0)
 
 
 def unit_scale(E):

@@ -129,13 +129,15 @@ def _inner_products(distances, core):
 
 def _largest_accepted(covariance):
     """Forward search: the largest variance accepted up to each patch's joining, given the core."""
-    covariance = covariance.copy()
-    waiting = np.ones(len(covariance), dtype=bool)
+    variances = np.diag(covariance).copy()
+    # A Cholesky factorization that takes the best predicted patch next: only the rows of those that join are needed.
+    factor = np.empty_like(covariance)
     largest, accepted = 0.0, np.zeros(len(covariance))
-    for _ in range(len(covariance)):
-        variances = np.where(waiting, np.diag(covariance), np.inf)
+    for k in range(len(covariance)):
         j = variances.argmin()
         largest = max(largest, variances[j])
-        accepted[j], waiting[j] = largest, False
-        covariance -= np.outer(covariance[:, j], covariance[j] / (covariance[j, j] + _RIDGE))
+        accepted[j] = largest
+        factor[k] = (covariance[j] - factor[:k, j] @ factor[:k]) / np.sqrt(max(variances[j], 0.0) + _RIDGE)
+        variances -= factor[k] ** 2
+        variances[j] = np.inf
     return accepted

@@ -2,6 +2,7 @@
 
 import copy
 import numbers
+from functools import cached_property
 
 import numpy as np
 
@@ -70,6 +71,8 @@ class ResidualProblem:
         if len(self.E) != len(self.Z):
             raise ValueError(f"E has {len(self.E)} rows and Z has {len(self.Z)}; both need one row per patch.")
         self.alpha, self.beta = _penalties(alpha, beta)
+        if self.E.dtype == np.float32:
+            self._rounding = _rounding_of_products(self.E)
 
     def misfit(self, W):
         """Give the misfit ``U = E W - Z``.
@@ -197,23 +200,8 @@ class ResidualProblem:
         """
         problem = copy.copy(self)
         problem.alpha, problem.beta = _penalties(alpha, beta)
-        return problem
-
-    def with_features(self, E):
-        """Give the same problem on other features.
-
-        Parameters
-        ----------
-        E : ndarray of float64, shape (n_patches, n_features)
-            Features, for example some of those there are; not checked.
-
-        Returns
-        -------
-        ResidualProblem
-            With the same target and penalties.
-        """
-        problem = copy.copy(self)
-        problem.E = E
+        if problem.beta != self.beta:
+            vars(problem).pop("correlations_at_zero", None)
         return problem
 
     def dual_gap(self, W):
@@ -230,11 +218,11 @@ class ResidualProblem:
             Objective minus the value of a feasible dual point, at least 0.
         """
         U = self.misfit(W)
-        dual, _ = self.dual_value(U)
-        return max(0.0, self.value(row_norms(U), W) - dual)
+        A = 2 * self.clip(U)
+        return max(0.0, self.value(row_norms(U), W) - self.dual_on_ray(A, self.correlations(A)))
 
-    def dual_value(self, U, dtype=np.float64):
-        """Value of the dual at the feasible point that belongs to a misfit.
+    def dual_on_ray(self, A, correlations):
+        """Highest value of the dual on the ray through a point.
 
         Any A with row norms of A at most beta and row norms of E'A at most alpha gives ``-||A||^2 / 4 - <A, Z>`` as a
         lower bound of P. The gradient of the loss, A = 2 clip(U), meets the first condition, a scale in [0, 1] the
@@ -242,25 +230,59 @@ class ResidualProblem:
 
         Parameters
         ----------
-        U : ndarray of shape (n_patches, h)
-            Misfit.
-        dtype : {numpy.float32, numpy.float64}, default=numpy.float64
-            Precision of E'A. The bound is a proof in float64, and an estimate in float32, which is faster where `E` is
-            that too.
+        A : ndarray of shape (n_patches, h)
+            Rows of norm at most beta.
+        correlations : ndarray of shape (n_features,)
+            Row norms of E'A.
 
         Returns
         -------
-        value : float
+        float
             Lower bound of the minimum, at least 0.
-        gradient : ndarray of shape (n_features, h)
-            E'A before scaling, the gradient of the loss in W: at optimal coefficients no row norm exceeds alpha.
         """
-        A = 2 * self.clip(U)
-        gradient = (A.T.astype(dtype, copy=False) @ self.E).T.astype(np.float64, copy=False)
-        largest_scale = min(1.0, self.alpha / max(row_norms(gradient).max(initial=0.0), self.alpha))
+        largest_scale = min(1.0, self.alpha / max(correlations.max(initial=0.0), self.alpha))
         squared, inner = float(np.vdot(A, A)), float(np.vdot(A, self.Z))
         scale = min(max(-2 * inner / squared, 0.0), largest_scale) if squared > 0 else 0.0
-        return -(scale**2) * squared / 4 - scale * inner, gradient
+        return -(scale**2) * squared / 4 - scale * inner
+
+    def correlations(self, A):
+        r"""Row norms of E'A, of which the largest decides how long a dual point may be.
+
+        Where `E` is float32 the product is too, and only the features that could have the largest norm are computed
+        again in float64, so that the largest is right to float64 whatever rounding did: an inner product of n terms is
+        wrong by at most :math:`n u / (1 - n u)` times that of the absolute values, in whatever order they are summed.
+
+        Parameters
+        ----------
+        A : ndarray of float64, shape (n_patches, h)
+            Matrix.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_features,)
+            Norms.
+
+        References
+        ----------
+        .. [1] N. J. Higham, "Accuracy and Stability of Numerical Algorithms", SIAM 2002, section 3.1.
+        """
+        if self.E.dtype != np.float32:
+            return _column_norms(A.T @ self.E)
+        unit = np.abs(A).max(initial=0.0) or 1.0
+        scaled = A / unit
+        with np.errstate(over="ignore", invalid="ignore"):
+            norms = _column_norms((scaled.T.astype(np.float32) @ self.E).astype(np.float64))
+            errors = np.linalg.norm(scaled) * self._rounding
+            # Written so that what is not a number, because the product overflowed, counts as uncertain.
+            uncertain = np.flatnonzero(~(norms + errors < np.max(norms - errors, initial=0.0)))
+        norms *= unit
+        norms[uncertain] = _column_norms(A.T @ self.E[:, uncertain])
+        return norms
+
+    @cached_property
+    def correlations_at_zero(self):
+        """Correlations of the dual point at ``W = 0``; they depend on `beta`."""
+        return self.correlations(2 * self.clip(self.Z))
 
     def alpha_max(self):
         """Smallest `alpha` at which ``W = 0`` is optimal, for this `beta`.
@@ -270,7 +292,7 @@ class ResidualProblem:
         float
             Penalty.
         """
-        return float(row_norms((2 * self.clip(self.Z).T.astype(self.E.dtype) @ self.E).T).max(initial=0.0))
+        return float(self.correlations_at_zero.max(initial=0.0))
 
     def beta_max(self):
         """Smallest `beta` at which ``R = 0`` goes with ``W = 0``: twice the largest row norm of the target.
@@ -281,6 +303,22 @@ class ResidualProblem:
             Penalty.
         """
         return 2 * float(row_norms(self.Z).max(initial=0.0))
+
+
+def _column_norms(A):
+    return np.sqrt(np.einsum("ij,ij->j", A, A))
+
+
+def _rounding_of_products(E):
+    """Bounds of the errors of the norms of E'A in float32, by feature, relative to the norm of an A of entries up to 1.
+
+    Twice the error of inner products and of the rounding of `A`, which leaves room for what is no multiple of n u. The
+    norms of the features are float32 too; what vanishes in their squares is more than what vanishes in the products.
+    """
+    info, n = np.finfo(np.float32), len(E)
+    with np.errstate(over="ignore"):
+        norms = _column_norms(E) * (1 + n * float(info.eps)) + np.sqrt(n * float(info.tiny))
+    return (n + 8) * float(info.eps) * norms
 
 
 def _penalties(alpha, beta):

@@ -135,7 +135,7 @@ class Cover:
     def order(self):
         """All patches, the first to keep first."""
         first = quadrature_order(self.kernel, self.counts, self.for_averages)
-        return greedy_medoids(self_tuning_distances(self.distances), first)[0]
+        return greedy_medoids(self_tuning_distances(self.distances), first)
 
     def weights(self, n_kept):
         """Weights of the first patches, in their order, summing to 1."""

@@ -10,7 +10,7 @@ from patchdistill.large.sizes import check_blockwise, is_large
 from patchdistill.large.target import large_target
 from patchdistill.normalization import normalize_embeddings
 from patchdistill.problem import ResidualProblem, row_norms
-from patchdistill.similarity import pairwise_distances, rbf_affinity, spectral_target
+from patchdistill.similarity import rbf_affinity, spectral_target
 from patchdistill.solvers import Solution, run_solver
 
 
@@ -40,9 +40,6 @@ class ScoredPatches:
     target_error: float
 
 
-# As many features nearly always tell patches apart.
-_FIRST_FEATURES = 16
-
 # The parameters a solution depends on: the key of the cache.
 SOLUTION_PARAMETERS = (
     "h",
@@ -50,7 +47,6 @@ SOLUTION_PARAMETERS = (
     "alpha",
     "beta",
     "bandwidth",
-    "normalize",
     "solver",
     "tol",
     "max_iter",
@@ -78,67 +74,38 @@ def solved_problem(E, normalize, scored):
     return ResidualProblem(normalize_embeddings(E, normalize), scored.target, scored.alpha, scored.beta)
 
 
-def score_patches(E, *, h, metric, alpha, beta, bandwidth, normalize, solver, tol, max_iter, random_state):
+def score_patches(patches, *, h, metric, alpha, beta, bandwidth, solver, tol, max_iter, random_state):
     """Relative residuals of the patches of one image; parameters as in :func:`patchdistill.select_patches`.
 
-    The patches are put into an order that depends on their contents alone, so that permuting them permutes the
-    scores to the last bit, and copies, which that order makes neighbours, can be given one score.
-    """
-    check_blockwise(len(E), metric, solver)
-    order, copies = content_order(E)
-    rows = normalize_embeddings(np.asarray(E)[order], normalize)
-    with single_blas_thread():
-        if is_large(len(rows)):
-            Z, target_error = large_target(rows, metric, bandwidth, h)
-        else:
-            Z, target_error = spectral_target(rbf_affinity(pairwise_distances(rows, metric), bandwidth), h), 0.0
-        problem = _scaled_problem(rows, Z, alpha, beta)
-        solution = run_solver(problem, solver, tol, max_iter, random_state)
-    scores = relative_residuals(solution.residual_norms, row_norms(Z))
-    for k in copies:
-        scores[k] = scores[k - 1]
-    back = np.argsort(order)
-    solution = replace(solution, R=solution.R[back], residual_norms=solution.residual_norms[back])
-    return ScoredPatches(scores[back], solution, Z[back], problem.alpha, problem.beta, target_error)
-
-
-def content_order(E):
-    """Order patches by what they contain, whatever order they came in: by the first feature, equal ones by the next.
-
-    A positive scale of all features does not change the order.
+    The patches are solved in their own order, so that permuting them permutes the scores to the last bit, and copies,
+    which that order makes neighbours, can be given one score.
 
     Parameters
     ----------
-    E : array-like of shape (n_patches, n_features)
-        Embeddings.
+    patches : OrderedPatches
+        The image.
 
     Returns
     -------
-    order : ndarray of int, shape (n_patches,)
-        All patches; copies are neighbours and keep the order they came in.
-    copies : ndarray of int
-        Positions in `order` of patches that are copies of the one before.
+    ScoredPatches
+        Scores, in the order in which the patches came.
     """
-    E = np.asarray(E)
-    for n_features in (min(_FIRST_FEATURES, E.shape[1]), E.shape[1]):
-        contents = _sortable_bytes(E[:, :n_features])
-        if len(set(contents)) == len(E):  # the other features decide nothing
-            break
-    order = np.array(sorted(range(len(E)), key=contents.__getitem__))
-    copies = [k for k in range(1, len(order)) if contents[order[k]] == contents[order[k - 1]]]
-    return order, np.array(copies, dtype=np.intp)
-
-
-def _sortable_bytes(E):
-    """Rows as bytes that compare as the rows do, the first feature first.
-
-    The bits of a float, read as an integer, are in the order of the floats once those of negative ones are inverted and
-    the others come after them; written from the highest byte down, rows compare as bytes do.
-    """
-    E = np.ascontiguousarray(E) + 0.0  # one zero instead of two, which differ in their bits
-    bits = E.view(f"u{E.itemsize}")
-    sign = bits.dtype.type(1 << (8 * E.itemsize - 1))
-    return [row.tobytes() for row in np.where(bits & sign, ~bits, bits | sign).astype(bits.dtype.newbyteorder(">"))]
+    check_blockwise(len(patches), metric, solver)
+    with single_blas_thread():
+        rows = patches.rows
+        if is_large(len(rows)):
+            Z, target_error = large_target(rows, metric, bandwidth, h)
+        else:
+            affinity = rbf_affinity(patches.normalized_distances(rows, metric), bandwidth)
+            Z, target_error = spectral_target(affinity, h), 0.0
+        problem = _scaled_problem(rows, Z, alpha, beta)
+        solution = run_solver(problem, solver, tol, max_iter, random_state)
+    scores = relative_residuals(solution.residual_norms, row_norms(Z))
+    for k in patches.copies:
+        scores[k] = scores[k - 1]
+    back = np.argsort(patches.order)
+    solution = replace(solution, R=solution.R[back], residual_norms=solution.residual_norms[back])
+    return ScoredPatches(scores[back], solution, Z[back], problem.alpha, problem.beta, target_error)
 
 
 def _scaled_problem(rows, Z, alpha, beta):

@@ -18,20 +18,20 @@ from patchdistill.large.outliers import find_outliers_of_many
 from patchdistill.large.sizes import is_large
 from patchdistill.large.strata import represent_many
 from patchdistill.large.target import TOLERANCE, inaccuracy_message
-from patchdistill.normalization import NORMALIZATIONS, standardize_columns, unit_scale
+from patchdistill.normalization import NORMALIZATIONS, unit_scale
+from patchdistill.ordered import OrderedPatches
 from patchdistill.outliers import find_outliers, split_core
 from patchdistill.ranking import AUTO, Choice, check_rate, n_keep, rank
 from patchdistill.representation import represent
 from patchdistill.scoring import (
     SOLUTION_PARAMETERS,
     ScoredPatches,
-    content_order,
     convergence_message,
     embed,
     score_patches,
     solved_problem,
 )
-from patchdistill.similarity import METRICS, pairwise_distances
+from patchdistill.similarity import METRICS
 from patchdistill.solvers import SOLVERS
 
 # What each parameter may be; ResidualPatchSelector has the same ones.
@@ -285,29 +285,34 @@ def select_patches(
         return select_one(E, parameters)
     E = embed(E, embedding) if embedding is not None else check_features(E)
     solution_parameters = {name: parameters[name] for name in SOLUTION_PARAMETERS}
-    scored = check_memory(memory).cache(score_patches)(E, **solution_parameters)
+    patches = OrderedPatches(E, normalize)
+    scored = check_memory(memory).cache(score_patches)(patches, **solution_parameters)
     solution = scored.solution
     if not solution.converged:
         gap = solution.dual_gap / solution.objective
         warnings.warn(convergence_message([False], [gap], tol, max_iter), ConvergenceWarning, stacklevel=2)
     if scored.target_error > TOLERANCE:
         warnings.warn(inaccuracy_message([scored.target_error]), ConvergenceWarning, stacklevel=2)
-    choice, outliers = choose_patches(E, scored.scores, **{name: parameters[name] for name in CHOICE_PARAMETERS})
+    choice, outliers = choose_patches(patches, scored.scores, **{name: parameters[name] for name in CHOICE_PARAMETERS})
     make_problem = partial(solved_problem, E, normalize, scored)
     return PatchSelection(choice.kept, choice.weights(), outliers, choice.ranking, scored, make_problem)
 
 
 # The parameters of what follows the solution.
-CHOICE_PARAMETERS = ("rate", "keep", "coverage", "outlier_threshold", "normalize")
+CHOICE_PARAMETERS = ("rate", "keep", "coverage", "outlier_threshold")
 
 
-def choose_patches(E, scores, counts=None, *, rate, keep, coverage, outlier_threshold, normalize):
+def choose_patches(patches, scores, counts=None, *, rate, keep, coverage, outlier_threshold):
     """Choose among the scored patches of one image; parameters as in :func:`select_patches`.
 
-    `counts`, one per patch, tell how much each counts by itself, equally by default.
-
-    Distances are those of the embeddings themselves: scaled to unit norm, patches that differ in strength alone would
-    pass for copies.
+    Parameters
+    ----------
+    patches : OrderedPatches
+        The image.
+    scores : ndarray of shape (n_patches,)
+        Scores of the patches in the order in which they came.
+    counts : ndarray of shape (n_patches,), default=None
+        How much each patch counts by itself, equally by default.
 
     Returns
     -------
@@ -317,23 +322,21 @@ def choose_patches(E, scores, counts=None, *, rate, keep, coverage, outlier_thre
         Patches set aside, ascending.
     """
     if coverage is None:
-        return Choice(rank(scores, keep), n_keep(len(E), rate)), np.empty(0, np.intp)
-    order, copies = content_order(E)
-    groups = np.cumsum(~np.isin(np.arange(len(E)), copies))
-    by_preference = rank(scores[order])
-    order, groups = order[by_preference], groups[by_preference]
-    points, scores = unit_scale(E[order]), scores[order]
-    if normalize == "columns":
-        points = standardize_columns(points, split_core(scores)[0])
+        return Choice(rank(scores, keep), n_keep(len(patches), rate)), np.empty(0, np.intp)
+    scores = scores[patches.order]
+    by_preference = rank(scores)
+    order = patches.order[by_preference]
+    points = patches.points(by_preference, core=split_core(scores)[0])
+    scores = scores[by_preference]
     counts = None if counts is None else counts[order]
     with single_blas_thread():
-        if is_large(len(E)):
-            points = points.astype(np.float64, copy=False)
+        if is_large(len(patches)):
+            points = unit_scale(points.astype(np.float64, copy=False))
+            groups = np.cumsum(~np.isin(np.arange(len(patches)), patches.copies))[by_preference]
             is_outlier = find_outliers_of_many(points, scores, outlier_threshold)
             choice = represent_many(points, groups, rate, is_outlier, counts)
         else:
-            # In single precision the units of the features would decide between patches that serve almost equally well.
-            distances = pairwise_distances(points.astype(np.float64, copy=False), "euclidean")
+            distances = patches.distances(points, by_preference)
             is_outlier = find_outliers(distances, scores, outlier_threshold)
             choice = represent(points, distances, rate, is_outlier, counts)
     return choice.renumbered(order), np.sort(order[is_outlier])

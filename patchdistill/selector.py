@@ -16,6 +16,7 @@ from patchdistill.bags import PatchBags
 from patchdistill.base import BasePatchSelector
 from patchdistill.forms import own_weights, restore_form
 from patchdistill.large.target import TOLERANCE, inaccuracy_message
+from patchdistill.ordered import OrderedPatches
 from patchdistill.scoring import SOLUTION_PARAMETERS, convergence_message, embed, score_patches
 from patchdistill.selection import CHOICE_PARAMETERS, PARAMETER_CONSTRAINTS, check_choice, choose_patches
 
@@ -287,7 +288,9 @@ class ResidualPatchSelector(BasePatchSelector):
             max_nbytes=None,
         )
         return parallel(
-            delayed(_select_image)(score, (E, own_weights(bags, i)), {**solution, "random_state": state}, choice)
+            delayed(_select_image)(
+                score, (E, own_weights(bags, i)), self.normalize, {**solution, "random_state": state}, choice
+            )
             for i, (E, state) in enumerate(zip(chain([first], embeddings), self._random_states(len(bags)), strict=True))
         )
 
@@ -311,15 +314,16 @@ def _images_per_task(image_bytes):
     return int(np.clip(_TASK_BYTES // image_bytes, 1, _TASK_IMAGES))
 
 
-def _select_image(score, image, solution_parameters, choice_parameters):
+def _select_image(score, image, normalize, solution_parameters, choice_parameters):
     """Give what the estimator stores of one image: coefficients of all images would fill the memory.
 
     Embeddings and counts come as one tuple. joblib hands an array that is an argument of its own to dask.distributed
     apart from the task, where it is lost with the worker that has it; a tuple is sent again with the task.
     """
     E, counts = image
-    scored = score(E, **solution_parameters)
-    choice, outliers = choose_patches(E, scored.scores, counts, **choice_parameters)
+    patches = OrderedPatches(E, normalize)
+    scored = score(patches, **solution_parameters)
+    choice, outliers = choose_patches(patches, scored.scores, counts, **choice_parameters)
     solution = scored.solution
     certificate = solution.objective, solution.dual_gap, solution.n_iter, solution.converged, scored.target_error
     return choice, outliers, scored.scores, *certificate

@@ -10,7 +10,7 @@ METRICS = ("euclidean", "manhattan", "mahalanobis", "cosine")
 
 # Squared distances come from a Gram matrix and carry its rounding, a few eps times the squared norms. What is below
 # this share of the norms is rounding: it counts as zero, so that copies are at distance zero exactly.
-_ROUNDING = {"float32": 32 * np.finfo(np.float32).eps, "float64": 256 * np.finfo(np.float64).eps}
+_ROUNDING = 256 * np.finfo(float).eps
 # Eigenvalues closer than this, relative to the largest, count as one multiple eigenvalue; below it, as zero.
 _TIED = 1e-9
 
@@ -21,8 +21,7 @@ def pairwise_distances(E, metric="euclidean"):
     Parameters
     ----------
     E : ndarray of shape (n_patches, n_features)
-        Embeddings of the patches. Inner products are computed in their precision, float32 or float64, and all that
-        follows in float64.
+        Embeddings of the patches. All is computed in float64.
     metric : {"euclidean", "manhattan", "mahalanobis", "cosine"} or callable, default="euclidean"
         ``"mahalanobis"`` uses the Ledoit-Wolf shrunk covariance of the patches. ``"cosine"`` is one minus the cosine; a
         row of zeros is at distance 1 from every other row and 0 from its like. A callable gets `E` and returns the
@@ -55,18 +54,51 @@ def pairwise_distances(E, metric="euclidean"):
         return _check_distances(metric(E), len(E))
     if metric not in METRICS:
         raise ValueError(f"metric={metric!r} is unknown; use one of {', '.join(METRICS)}, or a callable of E.")
-    E = np.asarray(E)
-    if E.dtype != np.float32 or metric in ("manhattan", "mahalanobis"):  # the inverse of a covariance enlarges rounding
-        E = E.astype(np.float64, copy=False)
+    E = np.asarray(E, dtype=np.float64)
     if metric == "manhattan":
         return squareform(pdist(E, "cityblock"))
     if metric == "cosine":
         return _cosine_distances(E)
-    centered = E - E.mean(axis=0)  # distances do not see the mean, their rounding does
-    gram = centered @ centered.T
-    if metric == "mahalanobis":
-        gram = _mahalanobis_gram(gram, E.shape[1])
-    return np.sqrt(_squared_distances(gram))
+    return gram_distances(centered_gram(E), metric, E.shape[1])
+
+
+def centered_gram(E, overwrite=False):
+    """Inner products of the patches of one image about their mean: distances do not see the mean, their rounding does.
+
+    Parameters
+    ----------
+    E : ndarray of float64, shape (n_patches, n_features)
+        Embeddings of the patches.
+    overwrite : bool, default=False
+        Whether `E` may be centered itself, which saves a copy of it.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_patches, n_patches)
+        Inner products.
+    """
+    centered = np.subtract(E, E.mean(axis=0), out=E if overwrite else None)
+    return centered @ centered.T
+
+
+def gram_distances(gram, metric="euclidean", n_features=None):
+    """Distances between patches whose inner products are known.
+
+    Parameters
+    ----------
+    gram : ndarray of float64, shape (n_patches, n_patches)
+        Inner products about the mean, see :func:`centered_gram`.
+    metric : {"euclidean", "mahalanobis"}, default="euclidean"
+        See :func:`pairwise_distances`.
+    n_features : int, default=None
+        Number of features, which the shrinkage of ``"mahalanobis"`` depends on.
+
+    Returns
+    -------
+    ndarray of shape (n_patches, n_patches)
+        Symmetric, non-negative, zero on the diagonal and between copies.
+    """
+    return np.sqrt(squared_distances(_mahalanobis_gram(gram, n_features) if metric == "mahalanobis" else gram))
 
 
 def _check_distances(distances, n):
@@ -83,13 +115,23 @@ def _check_distances(distances, n):
     return (distances + distances.T) / 2
 
 
-def _squared_distances(gram):
-    """Squared distances of the points whose inner products are given."""
-    rounding, gram = _ROUNDING[gram.dtype.name], gram.astype(np.float64, copy=False)
+def squared_distances(gram):
+    """Squared Euclidean distances between patches whose inner products are known.
+
+    Parameters
+    ----------
+    gram : ndarray of float64, shape (n_patches, n_patches)
+        Inner products; about the mean they lose least to rounding, see :func:`centered_gram`.
+
+    Returns
+    -------
+    ndarray of shape (n_patches, n_patches)
+        Symmetric, non-negative, zero on the diagonal and between copies.
+    """
     squared_norms = np.diag(gram)
     sums = squared_norms[:, None] + squared_norms
     squared = sums - 2 * gram
-    squared[squared <= rounding * sums] = 0.0
+    squared[squared <= _ROUNDING * sums] = 0.0
     np.fill_diagonal(squared, 0.0)
     return squared
 
@@ -100,7 +142,7 @@ def _cosine_distances(E):
 
 
 def _squared_distances_with_zero_rows(units):
-    squared = _squared_distances(units @ units.T)
+    squared = squared_distances(units @ units.T)
     is_zero = ~units.any(axis=1)
     squared[is_zero[:, None] != is_zero] = 2.0
     return squared

@@ -79,13 +79,49 @@ def test_every_dual_value_is_below_every_objective(problem, seed, other):
 
 @given(problems(), st.integers(0, 99))
 def test_dual_value_is_that_of_the_best_feasible_point_on_its_ray(problem, seed):
-    U = problem.misfit(coefficients(problem, seed))
-    value, _ = problem.dual_value(U)
-    A = 2 * problem.clip(U)
+    A = 2 * problem.clip(problem.misfit(coefficients(problem, seed)))
+    value = problem.dual_on_ray(A, problem.correlations(A))
     assert row_norms(A).max() <= problem.beta * (1 + 1e-12)
     longest = min(1.0, problem.alpha / row_norms(problem.E.T @ A).max())
     best = max(-np.sum((t * A) ** 2) / 4 - np.sum(t * A * problem.Z) for t in np.linspace(0, longest, 1001))
     assert best - 1e-9 <= value <= best + 1e-3 * (1 + abs(value))
+
+
+@given(problems(), st.integers(0, 99), st.integers(-45, 45), st.integers(-40, 40), st.booleans())
+def test_single_precision_proves_what_double_precision_proves(problem, seed, size, unit, repeated):
+    """Also where numbers vanish or overflow in single precision, and where features differ by its rounding alone."""
+    rng = np.random.default_rng(seed)
+    E = problem.E * 10.0 ** rng.integers(min(size, 0), max(size, 0) + 1, size=problem.E.shape[1])
+    if repeated:
+        E = E[:, :1] * (1 + 1e-7 * rng.normal(size=E.shape))
+    E = np.clip(E, -3e38, 3e38).astype(np.float32)
+    single = ResidualProblem(E, problem.Z, problem.alpha, problem.beta)
+    double = ResidualProblem(E.astype(np.float64), problem.Z, problem.alpha, problem.beta)
+    A = 10.0**unit * rng.normal(size=problem.Z.shape)
+    found = single.correlations(A)
+    expected = double.correlations(A)
+    assert found.max() == pytest.approx(expected.max(), rel=1e-13, abs=0)
+    largest = expected >= 0.99 * expected.max()
+    np.testing.assert_allclose(found[largest], expected[largest], rtol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-25, 1e25])  # squares vanish, squares overflow
+@pytest.mark.parametrize("seed", range(10))
+def test_single_precision_does_not_decide_between_like_features(seed, scale):
+    rng = np.random.default_rng(seed)
+    E = (scale * rng.normal(size=(60, 1)) * (1 + 1e-7 * rng.normal(size=(60, 500)))).astype(np.float32)
+    A = rng.normal(size=(60, 3))
+    largest = ResidualProblem(E, A).correlations(A).max()
+    assert largest == pytest.approx(np.linalg.norm(E.astype(float).T @ A, axis=1).max(), rel=1e-14, abs=0)
+
+
+@given(problems(), st.floats(0.1, 10))
+def test_other_penalties_on_the_same_arrays(problem, factor):
+    problem.alpha_max()
+    other = problem.with_penalties(2 * problem.alpha, factor * problem.beta)
+    fresh = ResidualProblem(problem.E, problem.Z, 2 * problem.alpha, factor * problem.beta)
+    assert other.E is problem.E and (other.alpha, other.beta) == (fresh.alpha, fresh.beta)
+    assert other.alpha_max() == fresh.alpha_max()
 
 
 @given(problems())

@@ -8,7 +8,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from patchdistill import ResidualPatchSelector, ResidualProblem, select_patches, solve
 from patchdistill.normalization import normalize_embeddings
 from patchdistill.ranking import n_keep
-from patchdistill.scoring import content_order, relative_residuals
+from patchdistill.scoring import relative_residuals
 from patchdistill.similarity import METRICS, pairwise_distances, rbf_affinity, spectral_target
 from patchdistill.testing.strategies import embeddings
 
@@ -197,13 +197,3 @@ def test_wrong_parameters(parameters, message):
 def test_wrong_embeddings(E):
     with pytest.raises((ValueError, TypeError)):
         select_patches(E)
-
-
-@given(embeddings(n_patches=(1, 15), n_features=(1, 30)), st.sampled_from([np.float32, np.float64]))
-def test_content_order_is_lexicographic(E, dtype):
-    E = E.astype(dtype)
-    order, copies = content_order(E)
-    rows = [tuple((row + 0.0).tolist()) for row in E]
-    assert order.tolist() == sorted(range(len(rows)), key=lambda i: (rows[i], i))
-    expected = [k for k in range(1, len(rows)) if rows[order[k]] == rows[order[k - 1]]]
-    assert copies.tolist() == expected

@@ -165,5 +165,5 @@ class FacilityLocationSelector(DistanceSelector):
         self.normalize = normalize
 
     def _choose_patches(self, E, distances, n_kept):
-        ranking, _ = greedy_medoids(distances)
+        ranking = greedy_medoids(distances)
         return Choice(ranking, n_kept, nearest_kept(distances, ranking[:n_kept]))

@@ -89,7 +89,7 @@ def k_medoids(distances, k):
     """
     _check_count(k, len(distances))
     distances = on_grid(distances)
-    medoids = greedy_medoids(distances)[0][:k]
+    medoids = greedy_medoids(distances)[:k]
     while True:
         changes = _exchange_changes(distances, medoids)
         medoid, patch = np.unravel_index(changes.argmin(), changes.shape)

@@ -2,11 +2,13 @@
 
 import torch
 
+from patchdistill.batched.masked import places_of, take, take_columns
 from patchdistill.batched.problem import huber_loss, row_norms
 from patchdistill.solvers.exact import (
     _CG_MAX,
     _CG_TOL,
     _DAMPING_FACTOR,
+    _FEW_UNKNOWNS,
     _GOOD_STEP,
     _LEAST_DAMPING,
     _LENGTHS,
@@ -15,7 +17,7 @@ from patchdistill.solvers.exact import (
 )
 
 
-def attempt_step(problem, W, U, objective, damping):
+def attempt_step(problem, W, U, objective, damping, widths):
     """Try one step per image, at its damping.
 
     Parameters
@@ -28,6 +30,8 @@ def attempt_step(problem, W, U, objective, damping):
         Their misfit.
     objective, damping : Tensor of shape (n_images,)
         Objective of `W`, and how far the step is from Newton's (0) towards the majorizer's (1).
+    widths : Tensor of int, shape (n_images,)
+        Columns of each target that are no padding.
 
     Returns
     -------
@@ -38,7 +42,7 @@ def attempt_step(problem, W, U, objective, damping):
     damping : Tensor of shape (n_images,)
         For the next step.
     """
-    direction, promised = _LocalModel(problem, W, U).minimize(damping)
+    direction, promised = _LocalModel(problem, W, U).minimize(damping, are_few_unknowns(W, widths))
     lengths = torch.tensor(_LENGTHS, dtype=W.dtype, device=W.device)
     candidates = W[:, :, None] + lengths[:, None] * direction[:, :, None]  # (image, feature, length, column)
     # A row that has turned round passed through zero on the way, where Newton's model ends. The majorizer holds beyond,
@@ -63,6 +67,24 @@ def attempt_step(problem, W, U, objective, damping):
     W = torch.where(accepted[:, None, None], candidates[images, :, tried], W)
     U = torch.where(accepted[:, None, None], misfits[images, :, tried], U)
     return accepted, W, U, torch.where(accepted, value, objective), next_damping
+
+
+def are_few_unknowns(W, widths):
+    """Whether the equations of a step are few enough to be solved directly.
+
+    Parameters
+    ----------
+    W : Tensor of shape (n_images, m, h)
+        Coefficients; rows of zeros are padding.
+    widths : Tensor of int, shape (n_images,)
+        Columns that are no padding.
+
+    Returns
+    -------
+    Tensor of bool, shape (n_images,)
+        Answers.
+    """
+    return W.any(dim=2).sum(dim=1) * widths <= _FEW_UNKNOWNS
 
 
 class _LocalModel:
@@ -90,11 +112,41 @@ class _LocalModel:
         inverse_root = torch.linalg.solve_triangular(root, identity.expand(len(W), -1, -1), upper=False)
         self.inverse_majorizer = torch.bmm(inverse_root.mT, inverse_root)
 
-    def minimize(self, damping):
-        """Preconditioned conjugate gradients on ``H + damping (A'A - H)``: the step, and the decrease it promises."""
-        A, inverse, units = self.A, self.inverse_majorizer, (1 - damping).sqrt()[:, None, None] * self.units
+    def minimize(self, damping, are_few):
+        """Minimize the models of ``H + damping (A'A - H)``: the steps, and the decreases that they promise."""
+        step = torch.empty_like(self.gradient)
+        units = (1 - damping).sqrt()[:, None, None] * self.units
+        few = are_few.nonzero()[:, 0]
+        if len(few):
+            step[few], are_solved = self._solve_directly(few, units)
+            # To the precision of the machine the others are flat in some direction.
+            are_few = are_few.index_put((few,), are_solved)
+        many = (~are_few).nonzero()[:, 0]
+        if len(many):
+            step[many] = self._conjugate_gradients(many, units)
+        return step * self.scale, -_inner(self.gradient, step)[:, 0, 0] / 2
+
+    def _solve_directly(self, images, units):
+        """Solve for all numbers of a step at once, where the matrix is positive definite."""
+        is_row = self.scale[images, :, 0] > 0
+        m, h = int(is_row.sum(dim=1).max()), units.shape[2]
+        rows = places_of(is_row, m)
+        A = take_columns(self.A[images], rows)
+        along = (A[:, :, :, None] * units[images, :, None, :]).flatten(2)
+        matrix = torch.bmm(along.mT, along).neg_()
+        by_feature = matrix.unflatten(2, (m, h)).unflatten(1, (m, h))
+        by_feature.diagonal(dim1=2, dim2=4).add_(torch.bmm(A.mT, A)[..., None])
+        factor, info = torch.linalg.cholesky_ex(matrix)
+        gradient = take(self.gradient[images], rows).flatten(1)[:, :, None]
+        step = torch.cholesky_solve(-gradient, factor).unflatten(1, (m, h))[..., 0]
+        step = torch.zeros_like(self.gradient[images]).scatter(1, rows[:, :, None].expand_as(step), step)
+        return step, info == 0
+
+    def _conjugate_gradients(self, images, units):
+        """Preconditioned by the majorizer."""
+        A, inverse, units, gradient = (x[images] for x in (self.A, self.inverse_majorizer, units, self.gradient))
         images = torch.arange(len(A), device=A.device)
-        steps, residual = torch.zeros_like(self.gradient), -self.gradient
+        steps, residual = torch.zeros_like(gradient), -gradient
         step, conjugate = steps, torch.bmm(inverse, residual)
         energy = _inner(residual, conjugate)
         enough, running = _CG_TOL**2 * energy, torch.ones_like(energy, dtype=torch.bool)
@@ -120,7 +172,7 @@ class _LocalModel:
                 energy, enough, ratio, running = energy[left], enough[left], ratio[left], running[left]
             conjugate = preconditioned.addcmul(torch.where(running, ratio, 0.0), conjugate)
         steps[images] = step
-        return steps * self.scale, -_inner(self.gradient, steps)[:, 0, 0] / 2
+        return steps
 
 
 def _inner(A, B):

@@ -5,8 +5,8 @@ import numbers
 import torch
 
 from patchdistill.batched.masked import take
+from patchdistill.ordered import _FIRST_FEATURES
 from patchdistill.ranking import _DECIMALS
-from patchdistill.scoring import _FIRST_FEATURES
 
 
 def content_order(E, real):

@@ -68,22 +68,22 @@ def score_patches(E, real, memory=None, *, h, metric, alpha, beta, bandwidth, no
     affinity = rbf_affinity(squared_in_metric(rows, squared, real, metric), real, bandwidth)
     Z, widths = spectral_target(affinity, real.sum(dim=1), h)
     problem, correlations = scaled_problem(rows, Z, alpha, beta)
-    solutions = _solve(problem, correlations, widths > h, h, tol, max_iter)
+    solutions = _solve(problem, correlations, widths, h, tol, max_iter)
     scores = relative_residuals(row_norms(solutions.U), row_norms(Z))
     originals = torch.arange(scores.shape[1], device=E.device).masked_fill(is_copy, 0).cummax(dim=1).values
     return ScoredPatches(order, lengths, squared, scores.gather(1, originals), problem, solutions)
 
 
-def _solve(problem, correlations, is_wide, h, tol, max_iter):
+def _solve(problem, correlations, widths, h, tol, max_iter):
     """Solve images with wide targets apart: where an eigenvalue is a multiple one, many columns may come with it."""
     if problem.Z.shape[2] <= h:
-        return solve_exact(problem, correlations, tol, max_iter)
-    narrow, wide = (~is_wide).nonzero()[:, 0], is_wide.nonzero()[:, 0]
-    parts = [(wide, solve_exact(problem[wide], correlations[wide], tol, max_iter))]
+        return solve_exact(problem, correlations, widths, tol, max_iter)
+    narrow, wide = (widths <= h).nonzero()[:, 0], (widths > h).nonzero()[:, 0]
+    parts = [(wide, solve_exact(problem[wide], correlations[wide], widths[wide], tol, max_iter))]
     if len(narrow):
         rest = problem[narrow]
         rest.Z = rest.Z[:, :, :h]
-        parts.append((narrow, solve_exact(rest, correlations[narrow], tol, max_iter)))
+        parts.append((narrow, solve_exact(rest, correlations[narrow], widths[narrow], tol, max_iter)))
     return collect(parts, problem.E.shape[2])
 
 

@@ -63,7 +63,7 @@ def _squared_distances(gram):
     squared_norms = gram.diagonal(dim1=1, dim2=2)
     sums = squared_norms[:, :, None] + squared_norms[:, None, :]
     squared = sums - 2 * gram
-    squared = squared.masked_fill_(squared <= _ROUNDING["float64"] * sums, 0.0)
+    squared = squared.masked_fill_(squared <= _ROUNDING * sums, 0.0)
     squared.diagonal(dim1=1, dim2=2).zero_()
     return squared
 

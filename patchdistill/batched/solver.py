@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import pad
 
 from patchdistill.batched.masked import places_of, prefix, take, take_columns
-from patchdistill.batched.newton import attempt_step
+from patchdistill.batched.newton import are_few_unknowns, attempt_step
 from patchdistill.batched.problem import ResidualProblem, huber_loss, row_norms
 from patchdistill.solvers.exact import (
     _DAMPING_PER_GAP,
@@ -18,6 +18,7 @@ from patchdistill.solvers.exact import (
     _FIRST_FEATURES,
     _HALVINGS,
     _INNER_GAP,
+    _INNER_GAP_OF_FEW,
     _PATIENCE,
     _ROUNDING,
 )
@@ -62,7 +63,7 @@ class Solutions(_Batch):
     converged: torch.Tensor
 
 
-def solve_exact(problem, correlations, tol=1e-3, max_iter=1000):
+def solve_exact(problem, correlations, widths, tol=1e-3, max_iter=1000):
     """Solve every problem of a batch to a relative duality gap.
 
     Parameters
@@ -71,6 +72,8 @@ def solve_exact(problem, correlations, tol=1e-3, max_iter=1000):
         What to solve.
     correlations : Tensor of shape (n_images, n_features)
         Those of ``W = 0``, see :func:`patchdistill.batched.problem.scaled_problem`.
+    widths : Tensor of int, shape (n_images,)
+        Columns of each target that are no padding.
     tol, max_iter : float, int
         As for :func:`patchdistill.solvers.exact.solve_exact`.
 
@@ -95,15 +98,17 @@ def solve_exact(problem, correlations, tol=1e-3, max_iter=1000):
             if not len(late):
                 return collect(answers, problem.E.shape[2])
             problem, state, images = problem[late], state[late], images[late]
-            correlations, done = correlations[late], done[late]
+            correlations, widths, done = correlations[late], widths[late], done[late]
             late = slice(None)
         E_active = _extend(problem, state, correlations, done)
         correlations = None
         working = ResidualProblem(E_active, problem.Z, problem.alpha, problem.beta)[late]
         gap, objective = state.dual_gap[late], state.objective[late]
-        target = torch.maximum(_INNER_GAP * gap, tol * objective / 3)
+        goal = torch.stack([gap, tol * objective / 3], dim=1)
         budget = max_iter - state.n_iter[late]
-        W, U, n_iter, damping = _solve_working_sets(working, state.W[late], target, budget, state.damping[late])
+        W, U, n_iter, damping = _solve_working_sets(
+            working, state.W[late], widths[late], goal, budget, state.damping[late]
+        )
         state.W[late], state.U[late], state.damping[late] = W, U, damping
         state.n_iter[late] += n_iter
         kept = state.W.any(dim=2)
@@ -205,16 +210,17 @@ class _Steps(_Batch):
     patience: torch.Tensor
     n_iter: torch.Tensor
     damping: torch.Tensor
-    target: torch.Tensor
+    widths: torch.Tensor
+    goals: torch.Tensor  # the gap on all features, of which a share is the target here, and the least target
     budget: torch.Tensor
     gap: torch.Tensor
     is_whole: torch.Tensor  # False while a step is tried again with more damping
 
 
-def _solve_working_sets(problem, W, target_gap, budget, damping):
+def _solve_working_sets(problem, W, widths, goals, budget, damping):
     """Minimize over the features of `problem.E` alone, to gaps on these: W, its misfit, steps, next damping."""
     U = problem.misfit(W)
-    infinity = torch.full_like(target_gap, torch.inf)
+    infinity = torch.full_like(damping, torch.inf)
     state = _Steps(
         images=torch.arange(len(W), device=W.device),
         W=W,
@@ -227,7 +233,8 @@ def _solve_working_sets(problem, W, target_gap, budget, damping):
         patience=torch.full_like(budget, _PATIENCE),
         n_iter=torch.zeros_like(budget),
         damping=damping,
-        target=target_gap,
+        widths=widths,
+        goals=goals,
         budget=budget,
         gap=infinity,
         is_whole=torch.ones_like(budget, dtype=torch.bool),
@@ -266,7 +273,9 @@ def _judge(problem, state):
     state.patience = torch.where(improved, _PATIENCE, state.patience - state.is_whole.to(torch.int64))
     state.previous = torch.where(state.is_whole, state.objective, state.previous)
     is_empty = ~is_row.any(dim=1)
-    return state.is_whole & (spent | given_up | (gap <= state.target) | is_empty)
+    share = torch.where(are_few_unknowns(state.W, state.widths), _INNER_GAP_OF_FEW, _INNER_GAP)
+    target = torch.maximum(share * state.goals[:, 0], state.goals[:, 1])
+    return state.is_whole & (spent | given_up | (gap <= target) | is_empty)
 
 
 def _step(problem, state):
@@ -277,7 +286,7 @@ def _step(problem, state):
     damping = torch.maximum(state.damping, _DAMPING_PER_GAP * state.gap / state.objective)
     was_majorizer = damping == 1.0
     accepted, W_rows, state.U, state.objective, state.damping = attempt_step(
-        among_rows, take(state.W, rows), state.U, state.objective, damping
+        among_rows, take(state.W, rows), state.U, state.objective, damping, state.widths
     )
     state.W = state.W.scatter(1, rows[:, :, None].expand_as(W_rows), W_rows)
     state.is_whole = accepted | was_majorizer

@@ -19,7 +19,7 @@ from patchdistill.ties import on_grid
 
 
 def greedily(distances, k):
-    return greedy_medoids(distances)[0][:k]
+    return greedy_medoids(distances)[:k]
 
 
 def cost(distances, kept):

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 from patchdistill import ranking  # noqa: E402
 from patchdistill.batched.masked import prefix  # noqa: E402
 from patchdistill.batched.order import content_order, n_keep, rank  # noqa: E402
-from patchdistill.scoring import content_order as content_order_of_one  # noqa: E402
+from patchdistill.ordered import content_order as content_order_of_one  # noqa: E402
 from patchdistill.testing.strategies import embeddings  # noqa: E402
 
 

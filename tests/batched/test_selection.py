@@ -14,6 +14,7 @@ import patchdistill.batched.groups  # noqa: E402
 import patchdistill.batched.selection  # noqa: E402
 from patchdistill import select_patches  # noqa: E402
 from patchdistill.batched import BatchSelection, select_batch  # noqa: E402
+from patchdistill.ordered import OrderedPatches  # noqa: E402
 from patchdistill.scoring import SOLUTION_PARAMETERS, score_patches  # noqa: E402
 from patchdistill.selection import choose_patches  # noqa: E402
 from patchdistill.similarity import METRICS  # noqa: E402
@@ -181,12 +182,13 @@ def test_patches_that_count_differently(photographs, parameters):
     counts = np.random.default_rng(0).integers(0, 4, photographs.shape[:2])
     parameters = {"outlier_threshold": 2.0, **parameters}
     found = select_batch(torch.tensor(photographs), counts=torch.tensor(counts), **parameters)
-    defaults = {"h": 10, "metric": "euclidean", "alpha": 0.1, "beta": 0.3, "bandwidth": 4.0, "normalize": "rows"}
+    defaults = {"h": 10, "metric": "euclidean", "alpha": 0.1, "beta": 0.3, "bandwidth": 4.0}
     defaults |= {"solver": "exact", "tol": 1e-3, "max_iter": 1000, "random_state": 0}
-    chosen = {"rate": 0.45, "keep": "low", "coverage": "representatives", "normalize": "rows", **parameters}
+    chosen = {"rate": 0.45, "keep": "low", "coverage": "representatives", **parameters}
     for i, image in enumerate(photographs):
-        scores = score_patches(image, **{name: defaults[name] for name in SOLUTION_PARAMETERS}).scores
-        choice, _ = choose_patches(image, scores, counts[i].astype(float), **chosen)
+        patches = OrderedPatches(image)
+        scores = score_patches(patches, **{name: defaults[name] for name in SOLUTION_PARAMETERS}).scores
+        choice, _ = choose_patches(patches, scores, counts[i].astype(float), **chosen)
         k = choice.n_kept
         assert found.indices[i, :k].tolist() == choice.kept.tolist()
         np.testing.assert_allclose(found.weights[i, :k], choice.weights(counts[i].astype(float)), atol=1e-8)

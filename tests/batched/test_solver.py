@@ -11,13 +11,15 @@ from patchdistill.batched.solver import _judge, _Steps, collect  # noqa: E402
 from patchdistill.batched.solver import solve_exact as solve_from  # noqa: E402
 from patchdistill.normalization import normalize_embeddings  # noqa: E402
 from patchdistill.similarity import pairwise_distances, rbf_affinity, spectral_target  # noqa: E402
+from patchdistill.solvers.exact import _LocalModel as LocalModel  # noqa: E402
+from patchdistill.solvers.exact import _Point as Point  # noqa: E402
 from patchdistill.solvers.exact import _step as step_of_one  # noqa: E402
 from patchdistill.solvers.exact import solve_exact as solve_one  # noqa: E402
 
 
 def solve_exact(problem, tol, max_iter=1000):
     _, correlations = problem.dual_value(-problem.Z)
-    return solve_from(problem, correlations, tol, max_iter)
+    return solve_from(problem, correlations, torch.full((len(problem.Z),), problem.Z.shape[2]), tol, max_iter)
 
 
 def batch_of(images, alpha=0.1, beta=0.3, h=10):
@@ -150,13 +152,15 @@ def test_steps_are_those_of_one_image(seed, damping):
     batch = ResidualProblem(whole.E[:, :, :8], whole.Z, whole.alpha, whole.beta)[[0, 1, 2, 5]]
     W = torch.tensor(rng.normal(size=(4, 8, batch.Z.shape[2])))
     U, objective, used = batch.misfit(W), batch.objective(W), torch.full((4,), damping, dtype=torch.float64)
-    expected = [
-        step_of_one(problem, problem.E, w, problem.misfit(w), problem.objective(w), damping)
-        for problem, w in zip(one_by_one(batch), W.numpy(), strict=True)
-    ]
+    expected = []
+    for problem, w in zip(one_by_one(batch), W.numpy(), strict=True):
+        at = Point(problem, w, problem.misfit(w))
+        after, next_damping = step_of_one(problem, problem.E, at, LocalModel(problem, problem.E, at), damping)
+        expected.append((after.W, after.U, after.objective, next_damping))
+    widths = torch.full((4,), W.shape[2])
     waiting = torch.ones(4, dtype=torch.bool)
     while waiting.any():
-        accepted, *after = attempt_step(batch, W, U, objective, used)
+        accepted, *after = attempt_step(batch, W, U, objective, used, widths)
         for i in (waiting & (accepted | (used == 1.0))).nonzero()[:, 0].tolist():
             for a, b in zip(after, expected[i], strict=True):
                 np.testing.assert_allclose(a[i], b, rtol=1e-6, atol=1e-7 * np.abs(b).max())
@@ -182,7 +186,8 @@ def test_a_step_in_the_middle_ends_nothing():
         patience=zeros,
         n_iter=zeros,
         damping=ones,
-        target=torch.inf * torch.tensor([1, -1, 1, -1, 1, -1.0], dtype=torch.float64),
+        widths=zeros + W.shape[2],
+        goals=torch.inf * torch.tensor([[1], [-1], [1], [-1], [1], [-1.0]], dtype=torch.float64).expand(6, 2),
         budget=zeros + 5,
         gap=ones,
         is_whole=torch.tensor([False, False, True, True, False, False]),

@@ -63,9 +63,9 @@ def test_all_patches_kept_change_nothing(rows):
 def test_each_image_is_solved_once_for_all_rates_and_selectors(validation, tmp_path, monkeypatch):
     solved = []
 
-    def counting(E, **parameters):
+    def counting(patches, **parameters):
         solved.append(1)
-        return score_patches(E, **parameters)
+        return score_patches(patches, **parameters)
 
     monkeypatch.setattr("patchdistill.selector.score_patches", counting)
     compare(validation, rates=RATES, n_seeds=1, memory=str(tmp_path))

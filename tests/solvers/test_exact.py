@@ -17,7 +17,7 @@ from patchdistill.embedding import PatchStatistics
 from patchdistill.images import list_images, read_image
 from patchdistill.normalization import normalize_embeddings
 from patchdistill.similarity import pairwise_distances, rbf_affinity, spectral_target
-from patchdistill.solvers.exact import _cholesky, _LocalModel, _step
+from patchdistill.solvers.exact import _cholesky, _LocalModel, _Point, _step
 from patchdistill.testing.strategies import embeddings
 
 
@@ -137,13 +137,14 @@ def test_the_last_resort_is_the_whole_step_of_the_majorizer(seed):
     rng = np.random.default_rng(seed)
     problem = ResidualProblem(rng.normal(size=(30, 12)), rng.normal(size=(30, 3)), alpha=2.0, beta=1.0)
     W = rng.normal(size=(12, 3))
-    U = problem.misfit(W)
-    direction, _ = _LocalModel(problem, problem.E, W, U).minimize(damping=1.0)
+    at = _Point(problem, W, problem.misfit(W))
+    model = _LocalModel(problem, problem.E, at)
+    direction, _ = model.minimize(damping=1.0)
     assert (np.einsum("ij,ij->i", W + direction, W) < 0).any()
-    W_new, U_new, objective, _ = _step(problem, problem.E, W, U, problem.objective(W), damping=1.0)
-    np.testing.assert_allclose(W_new, W + direction, atol=1e-12)
-    np.testing.assert_allclose(U_new, problem.misfit(W_new), atol=1e-12)
-    assert objective == pytest.approx(problem.objective(W_new)) and objective < problem.objective(W)
+    new, _ = _step(problem, problem.E, at, model, damping=1.0)
+    np.testing.assert_allclose(new.W, W + direction, atol=1e-12)
+    np.testing.assert_allclose(new.U, problem.misfit(new.W), atol=1e-12)
+    assert new.objective == pytest.approx(problem.objective(new.W)) and new.objective < problem.objective(W)
 
 
 @pytest.mark.parametrize("seed", range(15))
@@ -225,7 +226,8 @@ def test_local_model_has_the_derivatives_of_the_objective(shape, seed):
     U = problem.misfit(W)
     outlying = np.linalg.norm(U, axis=1) > problem.beta / 2
     assert outlying.any() and not outlying.all()
-    model = _LocalModel(problem, problem.E, W, U)
+    model = _LocalModel(problem, problem.E, _Point(problem, W, U))
+    assert model.gap == pytest.approx(problem.dual_gap(W), rel=1e-12)
     scale = np.sqrt(np.linalg.norm(W, axis=1))[:, None]
     V = rng.normal(size=W.shape)
     step = 1e-5
@@ -235,6 +237,9 @@ def test_local_model_has_the_derivatives_of_the_objective(shape, seed):
     assert np.isclose(np.vdot(V, model._multiply(V, damping=0.0)), curvature, rtol=1e-3)
     # Damping 1 is the majorizer: its inverse is the preconditioner, and the objective lies below its parabola.
     np.testing.assert_allclose(model._precondition(model._multiply(V, damping=1.0)), V, atol=1e-9)
+    for damping in (1e-3, 0.5):  # Newton's own matrix may be singular
+        step = model._solve_directly(damping)
+        np.testing.assert_allclose(model._multiply(step, damping), -model.gradient, atol=1e-8)
     for length in (0.01, 0.3, 1.0, 3.0):
         change = length * V
         parabola = np.vdot(model.gradient, change) + np.vdot(change, model._multiply(change, damping=1.0)) / 2
