@@ -2,8 +2,7 @@
 
 import torch
 
-from patchdistill.batched.masked import places_of, take, take_columns
-from patchdistill.batched.problem import huber_loss, row_norms
+from patchdistill.batched.problem import row_norms
 from patchdistill.solvers.exact import (
     _CG_MAX,
     _CG_TOL,
@@ -17,7 +16,7 @@ from patchdistill.solvers.exact import (
 )
 
 
-def attempt_step(problem, W, U, objective, damping, widths):
+def attempt_step(problem, W, U, objective, damping, are_few):
     """Try one step per image, at its damping.
 
     Parameters
@@ -30,8 +29,8 @@ def attempt_step(problem, W, U, objective, damping, widths):
         Their misfit.
     objective, damping : Tensor of shape (n_images,)
         Objective of `W`, and how far the step is from Newton's (0) towards the majorizer's (1).
-    widths : Tensor of int, shape (n_images,)
-        Columns of each target that are no padding.
+    are_few : bool
+        Whether the equations are solved directly.
 
     Returns
     -------
@@ -42,31 +41,36 @@ def attempt_step(problem, W, U, objective, damping, widths):
     damping : Tensor of shape (n_images,)
         For the next step.
     """
-    direction, promised = _LocalModel(problem, W, U).minimize(damping, are_few_unknowns(W, widths))
-    lengths = torch.tensor(_LENGTHS, dtype=W.dtype, device=W.device)
-    candidates = W[:, :, None] + lengths[:, None] * direction[:, :, None]  # (image, feature, length, column)
-    # A row that has turned round passed through zero on the way, where Newton's model ends. The majorizer holds beyond,
-    # and is the step that must not fail.
-    turned = ((candidates * W[:, :, None]).sum(dim=3) <= 0) & (damping < 1)[:, None, None]
-    candidates = candidates.masked_fill(turned[..., None], 0.0)
-    misfits = (problem.E @ candidates.flatten(2)).unflatten(2, candidates.shape[2:]) - problem.Z[:, :, None]
-    losses = huber_loss(row_norms(misfits).mT, problem.beta[:, None])
-    values = losses + problem.alpha[:, None] * row_norms(candidates).sum(dim=1)
+    direction, promised = _LocalModel(problem, W, U).minimize(damping, are_few)
     highest = objective * (1 + _ROUNDING)  # rounding is given to the step: next to the minimum there is nothing else
-    lower = values < highest[:, None]
-    accepted = lower.any(dim=1)
-    tried = torch.where(accepted, lower.to(torch.uint8).argmax(dim=1), len(_LENGTHS) - 1)
-    images = torch.arange(len(W), device=W.device)
-    value = values[images, tried]
-    decrease = highest - value
+    W_new, U_new, value = _move(problem, W, direction, damping)
+    for length in _LENGTHS[1:]:
+        late = (~(value < highest)).nonzero()[:, 0]
+        if not len(late):
+            break
+        shorter = _move(problem[late], W[late], length * direction[late], damping[late])
+        for whole, part in zip((W_new, U_new, value), shorter, strict=True):
+            whole[late] = part
+    accepted, decrease = value < highest, highest - value
     is_good = decrease > _GOOD_STEP * promised
     is_poor = ~(decrease >= _POOR_STEP * promised)  # NaN, where a step overflowed, included
     longer = (damping / _DAMPING_FACTOR).clamp(min=_LEAST_DAMPING)
     shorter = (damping * _DAMPING_FACTOR).clamp(max=1.0)
     next_damping = torch.where(is_good, longer, torch.where(is_poor, shorter, damping))
-    W = torch.where(accepted[:, None, None], candidates[images, :, tried], W)
-    U = torch.where(accepted[:, None, None], misfits[images, :, tried], U)
+    W = torch.where(accepted[:, None, None], W_new, W)
+    U = torch.where(accepted[:, None, None], U_new, U)
     return accepted, W, U, torch.where(accepted, value, objective), next_damping
+
+
+def _move(problem, W, change, damping):
+    """Coefficients after a change, their misfit and their objective."""
+    W_new = W + change
+    # A row that has turned round passed through zero on the way, where Newton's model ends. The majorizer holds beyond,
+    # and is the step that must not fail.
+    turned = ((W_new * W).sum(dim=2) <= 0) & (damping < 1)[:, None]
+    W_new = W_new.masked_fill_(turned[:, :, None], 0.0)
+    U_new = problem.misfit(W_new)
+    return W_new, U_new, problem.objective(W_new, U_new)
 
 
 def are_few_unknowns(W, widths):
@@ -108,45 +112,40 @@ class _LocalModel:
         units_U = U / norms.masked_fill(~outlying, torch.inf)[..., None]
         self.units = torch.cat([units_U, units_W], dim=1)
         self.gradient = self.A.mT @ torch.cat([roots * U, root_alpha * units_W * self.scale], dim=1)
-        root = torch.linalg.cholesky_ex(torch.bmm(self.A.mT, self.A)).L
-        inverse_root = torch.linalg.solve_triangular(root, identity.expand(len(W), -1, -1), upper=False)
-        self.inverse_majorizer = torch.bmm(inverse_root.mT, inverse_root)
+        self.majorizer = torch.bmm(self.A.mT, self.A)
 
     def minimize(self, damping, are_few):
         """Minimize the models of ``H + damping (A'A - H)``: the steps, and the decreases that they promise."""
-        step = torch.empty_like(self.gradient)
         units = (1 - damping).sqrt()[:, None, None] * self.units
-        few = are_few.nonzero()[:, 0]
-        if len(few):
-            step[few], are_solved = self._solve_directly(few, units)
+        if are_few:
+            step, is_solved = self._solve_directly(units)
             # To the precision of the machine the others are flat in some direction.
-            are_few = are_few.index_put((few,), are_solved)
-        many = (~are_few).nonzero()[:, 0]
-        if len(many):
-            step[many] = self._conjugate_gradients(many, units)
+            late = (~is_solved).nonzero()[:, 0]
+            if len(late):
+                step[late] = self._conjugate_gradients(units)[late]
+        else:
+            step = self._conjugate_gradients(units)
         return step * self.scale, -_inner(self.gradient, step)[:, 0, 0] / 2
 
-    def _solve_directly(self, images, units):
-        """Solve for all numbers of a step at once, where the matrix is positive definite."""
-        is_row = self.scale[images, :, 0] > 0
-        m, h = int(is_row.sum(dim=1).max()), units.shape[2]
-        rows = places_of(is_row, m)
-        A = take_columns(self.A[images], rows)
-        along = (A[:, :, :, None] * units[images, :, None, :]).flatten(2)
+    def _solve_directly(self, units):
+        """Solve for all numbers of a step at once; where the matrix is positive definite, that is."""
+        m, h = self.gradient.shape[1:]
+        along = (self.A[:, :, :, None] * units[:, :, None, :]).flatten(2)
         matrix = torch.bmm(along.mT, along).neg_()
         by_feature = matrix.unflatten(2, (m, h)).unflatten(1, (m, h))
-        by_feature.diagonal(dim1=2, dim2=4).add_(torch.bmm(A.mT, A)[..., None])
+        by_feature.diagonal(dim1=2, dim2=4).add_(self.majorizer[..., None])
         factor, info = torch.linalg.cholesky_ex(matrix)
-        gradient = take(self.gradient[images], rows).flatten(1)[:, :, None]
-        step = torch.cholesky_solve(-gradient, factor).unflatten(1, (m, h))[..., 0]
-        step = torch.zeros_like(self.gradient[images]).scatter(1, rows[:, :, None].expand_as(step), step)
-        return step, info == 0
+        step = torch.cholesky_solve(-self.gradient.flatten(1)[:, :, None], factor)
+        return step.unflatten(1, (m, h))[..., 0], info == 0
 
-    def _conjugate_gradients(self, images, units):
+    def _conjugate_gradients(self, units):
         """Preconditioned by the majorizer."""
-        A, inverse, units, gradient = (x[images] for x in (self.A, self.inverse_majorizer, units, self.gradient))
-        images = torch.arange(len(A), device=A.device)
-        steps, residual = torch.zeros_like(gradient), -gradient
+        A, images = self.A, torch.arange(len(self.A), device=self.A.device)
+        identity = torch.eye(A.shape[2], dtype=A.dtype, device=A.device).expand(len(A), -1, -1)
+        root = torch.linalg.cholesky_ex(self.majorizer).L
+        inverse_root = torch.linalg.solve_triangular(root, identity, upper=False)
+        inverse = torch.bmm(inverse_root.mT, inverse_root)
+        steps, residual = torch.zeros_like(self.gradient), -self.gradient
         step, conjugate = steps, torch.bmm(inverse, residual)
         energy = _inner(residual, conjugate)
         enough, running = _CG_TOL**2 * energy, torch.ones_like(energy, dtype=torch.bool)

@@ -30,7 +30,8 @@ def normalize_embeddings(E, real, how="rows"):
     if how == "columns":
         E = standardize_columns(E, real)[0].mul_(real[:, :, None])
     lengths = row_norms(E)
-    return E.div_(lengths.masked_fill(lengths == 0, 1.0)[:, :, None]), lengths
+    rows = E.div_(lengths.masked_fill(lengths == 0, 1.0)[:, :, None])
+    return rows, lengths / _power_of_two(lengths.amax(dim=1, keepdim=True))
 
 
 def unit_scale(E):
@@ -48,9 +49,13 @@ def unit_scale(E):
     """
     if E.dtype != torch.float64:
         return E.to(torch.float64)
-    largest = torch.maximum(E.amax(dim=(1, 2)), -E.amin(dim=(1, 2)))
-    power_of_two = torch.where(largest > 0, largest / torch.frexp(largest).mantissa, 1.0)
-    return E / power_of_two[:, None, None]
+    largest = torch.maximum(E.amax(dim=(1, 2), keepdim=True), -E.amin(dim=(1, 2), keepdim=True))
+    return E / _power_of_two(largest)
+
+
+def _power_of_two(largest):
+    """Give the next power of two above numbers, by which division is exact; 1 for 0."""
+    return torch.where(largest > 0, largest / torch.frexp(largest).mantissa, 1.0)
 
 
 def standardize_columns(E, reference):
@@ -58,8 +63,8 @@ def standardize_columns(E, reference):
 
     Parameters
     ----------
-    E : Tensor of float64, shape (n_images, n_patches, n_features)
-        Embeddings whose squares neither overflow nor vanish.
+    E : Tensor of float32 or float64, shape (n_images, n_patches, n_features)
+        Embeddings; of float64 ones the squares must neither overflow nor vanish.
     reference : Tensor of bool, shape (n_images, n_patches)
         The patches over which means and deviations are taken.
 
@@ -68,6 +73,9 @@ def standardize_columns(E, reference):
     standardized, squares : Tensor of shape (n_images, n_patches, n_features)
         Standardized embeddings, and their squares, which are there anyway; padding has no meaning.
     """
+    if E.dtype == torch.float32:
+        largest = torch.maximum(E.amax(dim=1, keepdim=True), -E.amin(dim=1, keepdim=True))
+        E = E / torch.where(largest > 0, largest, 1.0)
     shares = (reference.to(E.dtype) / reference.sum(dim=1, keepdim=True))[:, None, :]
     means = torch.bmm(shares, E)
     centered = E - means

@@ -55,7 +55,7 @@ def select_one(patches, parameters):
         return tensor.to(patches.device) if isinstance(patches, torch.Tensor) else tensor.cpu().numpy()
 
     in_place = scored.order[0].argsort()
-    rows, Z = scored.problem.E[0, in_place], scored.problem.Z[0, in_place]
+    rows, Z = scored.problem.E[0, in_place].to(torch.float64), scored.problem.Z[0, in_place]
     alpha, beta = scored.problem.alpha[0], scored.problem.beta[0]
     solution, scores = _solution(scored, in_place, give), give(selection.scores[0])
     found = ScoredPatches(scores, solution, give(Z), alpha.item(), beta.item(), target_error=0.0)

@@ -144,7 +144,7 @@ def _points(rows, lengths, core):
 
     Scaled to unit norm, patches that differ in strength alone would pass for copies.
     """
-    points = rows * lengths[:, :, None]
+    points = rows * lengths.to(rows.dtype)[:, :, None]
     return points if core is None else standardize_columns(points, core)[0]
 
 
@@ -153,7 +153,11 @@ def _squared_between_points(scored, core, real):
     if core is not None:
         rows, lengths = scored.problem.E, scored.lengths
         (squared,) = in_groups(
-            lambda *part: (squared_distances(_points(*part[:3]), part[3]),), rows, lengths, core, real
+            lambda *part: (squared_distances(_points(*part[:3]).to(torch.float64), part[3]),),
+            rows,
+            lengths,
+            core,
+            real,
         )
         return squared
     # Of vectors with lengths r and s and directions u and v: |r u - s v|^2 = r s |u - v|^2 + (r - s)^2.

@@ -2,6 +2,8 @@
 
 import torch
 
+from patchdistill.batched.masked import take_columns
+
 
 def row_norms(A):
     """Euclidean norms of the rows.
@@ -42,27 +44,31 @@ class ResidualProblem:
     """The problem of :class:`patchdistill.ResidualProblem`, whose page has the formulas, on tensors.
 
     Every method takes and gives a batch where the problem is one. Padding is rows of zeros in `E` and `Z`, which change
-    no result. Everything is float64 and stays on the device of `E`.
+    no result. Everything but `E` is float64, and stays on its device.
 
     Parameters
     ----------
-    E : Tensor of float64, shape (..., n_patches, n_features)
-        Embeddings.
+    E : Tensor of float32 or float64, shape (..., n_patches, n_features)
+        Embeddings; of float32 there are correlations alone, and those of a batch.
     Z : Tensor of float64, shape (..., n_patches, h)
         Targets.
     alpha, beta : Tensor of float64, shape (...)
         Absolute penalties, positive.
+    size : Tensor of float64, shape (...), default=None
+        Frobenius norms of `E`, which tell how much float32 rounds.
     """
 
-    def __init__(self, E, Z, alpha, beta):
+    def __init__(self, E, Z, alpha, beta, size=None):
         self.E = E
         self.Z = Z
         self.alpha = alpha
         self.beta = beta
+        self.size = size
 
     def __getitem__(self, images):
         """Problems of some of the images, or of one."""
-        return ResidualProblem(self.E[images], self.Z[images], self.alpha[images], self.beta[images])
+        size = None if self.size is None else self.size[images]
+        return ResidualProblem(self.E[images], self.Z[images], self.alpha[images], self.beta[images], size)
 
     def misfit(self, W):
         """Give the misfit ``U = E W - Z``.
@@ -148,6 +154,9 @@ class ResidualProblem:
     def correlations(self, U):
         """Row norms of E'A, for the gradient A of the loss.
 
+        Of `E` in float32, features that could have the largest norm are computed again in float64, as in
+        :meth:`patchdistill.ResidualProblem.correlations`; the error of any other is bounded by the size of `E`.
+
         Parameters
         ----------
         U : Tensor of shape (..., n_patches, h)
@@ -158,7 +167,21 @@ class ResidualProblem:
         Tensor of shape (..., n_features)
             Correlations.
         """
-        return _column_norms((2 * self.clip(U)).mT @ self.E)
+        A = 2 * self.clip(U)
+        if self.E.dtype == torch.float64:
+            return _column_norms(A.mT @ self.E)
+        unit = A.abs().amax(dim=(1, 2), keepdim=True)
+        scaled = A / torch.where(unit > 0, unit, 1.0)
+        norms = _column_norms(torch.bmm(scaled.mT.to(torch.float32), self.E).to(torch.float64))
+        info, n = torch.finfo(torch.float32), A.shape[1]
+        rounding = (n + 8) * info.eps * (self.size + (n * info.tiny) ** 0.5)
+        error = rounding * torch.linalg.vector_norm(scaled, dim=(1, 2))
+        # Written so that what is not a number, because the product overflowed, counts as uncertain.
+        uncertain = ~(norms < norms.amax(dim=1, keepdim=True) - 2 * error[:, None])
+        most = int(uncertain.sum(dim=1).max())
+        places = norms.masked_fill(uncertain, torch.inf).topk(most, dim=1).indices
+        exact = _column_norms(torch.bmm(scaled.mT, take_columns(self.E, places).to(torch.float64)))
+        return norms.scatter(1, places, exact) * unit[:, :, 0]
 
     def dual_value(self, U, correlations=None):
         """Value of the dual at the feasible point that belongs to a misfit.
@@ -190,19 +213,21 @@ def _column_norms(A):
     return A.square().sum(dim=-2).sqrt()  # vector_norm takes many times as long along this axis
 
 
-def scaled_problem(E, Z, alpha, beta):
+def scaled_problem(E, Z, alpha, beta, size=None):
     """Problem whose penalties are given relative to their maxima.
 
     Embeddings that are all zero have no maximum of alpha (W = 0 whatever alpha is); any positive number serves.
 
     Parameters
     ----------
-    E : Tensor of float64, shape (..., n_patches, n_features)
+    E : Tensor of float32 or float64, shape (..., n_patches, n_features)
         Embeddings.
     Z : Tensor of float64, shape (..., n_patches, h)
         Targets.
     alpha, beta : float
         Penalties, as :func:`patchdistill.select_patches` takes them.
+    size : Tensor of float64, shape (...), default=None
+        Frobenius norms of `E`, needed where it is float32.
 
     Returns
     -------
@@ -212,6 +237,6 @@ def scaled_problem(E, Z, alpha, beta):
         Those of ``W = 0``, of which the largest is the maximum of alpha.
     """
     absolute_beta = beta * 2 * row_norms(Z).amax(dim=-1)
-    _, correlations = ResidualProblem(E, Z, absolute_beta, absolute_beta).dual_value(-Z)
+    correlations = ResidualProblem(E, Z, absolute_beta, absolute_beta, size).correlations(-Z)
     largest = correlations.amax(dim=-1)
-    return ResidualProblem(E, Z, alpha * torch.where(largest > 0, largest, 1.0), absolute_beta), correlations
+    return ResidualProblem(E, Z, alpha * torch.where(largest > 0, largest, 1.0), absolute_beta, size), correlations

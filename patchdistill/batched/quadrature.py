@@ -15,8 +15,8 @@ def quadrature_kernel(points, squared, real):
 
     Parameters
     ----------
-    points : Tensor of float64, shape (n_images, n_patches, n_features)
-        Embeddings.
+    points : Tensor of float32 or float64, shape (n_images, n_patches, n_features)
+        Embeddings. Inner products are computed in their precision.
     squared : Tensor of float64, shape (n_images, n_patches, n_patches)
         Squared distances between patches.
     real : Tensor of bool, shape (n_images, n_patches)
@@ -28,8 +28,8 @@ def quadrature_kernel(points, squared, real):
         Positive semidefinite, 0 where a patch does not count.
     """
     first, second = standardize_columns(points, real)
-    shares = (real.to(first.dtype) / real.sum(dim=1, keepdim=True))[:, :, None]
-    of_squares = gram(second)
+    shares = (real.to(torch.float64) / real.sum(dim=1, keepdim=True))[:, :, None]
+    of_squares = gram(second).to(torch.float64)
     # Squares are centered here, where they are few: (I - 1 w') S S' (I - w 1').
     row_means = torch.bmm(of_squares, shares)
     of_squares += torch.bmm(shares.mT, row_means) - row_means - row_means.mT

@@ -59,15 +59,17 @@ def score_patches(E, real, memory=None, *, h, metric, alpha, beta, bandwidth, no
         Copies have equal scores.
     """
     order, is_copy = content_order(E, real)
+    precision = torch.float32 if E.dtype == torch.float32 else torch.float64
 
     def measure(E, order, real):
         rows, lengths = normalize_embeddings(take(E, order), real, normalize)
-        return rows, lengths, squared_distances(rows, real)
+        size = torch.linalg.vector_norm(rows, dim=(1, 2))
+        return rows.to(precision), lengths, squared_distances(rows, real), size
 
-    rows, lengths, squared = in_groups(measure, E, order, real, memory=memory)
+    rows, lengths, squared, size = in_groups(measure, E, order, real, memory=memory)
     affinity = rbf_affinity(squared_in_metric(rows, squared, real, metric), real, bandwidth)
     Z, widths = spectral_target(affinity, real.sum(dim=1), h)
-    problem, correlations = scaled_problem(rows, Z, alpha, beta)
+    problem, correlations = scaled_problem(rows, Z, alpha, beta, size)
     solutions = _solve(problem, correlations, widths, h, tol, max_iter)
     scores = relative_residuals(row_norms(solutions.U), row_norms(Z))
     originals = torch.arange(scores.shape[1], device=E.device).masked_fill(is_copy, 0).cummax(dim=1).values

@@ -73,7 +73,7 @@ def squared_in_metric(E, squared, real, metric):
 
     Parameters
     ----------
-    E : Tensor of float64, shape (n_images, n_patches, n_features)
+    E : Tensor of float32 or float64, shape (n_images, n_patches, n_features)
         Embeddings, zero where they are padding.
     squared : Tensor of float64, shape (n_images, n_patches, n_patches)
         Their :func:`squared_distances`.
@@ -90,8 +90,10 @@ def squared_in_metric(E, squared, real, metric):
     if metric == "euclidean":
         return squared
     if metric == "manhattan":
+        E = E.to(torch.float64)
         return torch.cdist(E, E, p=1).square() * _pairs(real)
     if metric == "cosine":
+        E = E.to(torch.float64)
         lengths = row_norms(E)
         units = E / lengths.masked_fill(lengths == 0, 1.0)[:, :, None]
         return _cosine_distances(units).square() * _pairs(real)

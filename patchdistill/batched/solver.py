@@ -171,7 +171,8 @@ def _extend(problem, state, correlations, done):
     n_new = int(counts.max())
     entering, new = prefix(counts, n_new), worst.indices[:, :n_new]
     state.active = torch.cat([state.active, new.masked_fill(~entering, n_features)], dim=1)
-    E = take_columns(problem.E, state.active.clamp(max=n_features - 1)) * (state.active < n_features)[:, None, :]
+    E = take_columns(problem.E, state.active.clamp(max=n_features - 1)).to(torch.float64)
+    E = E * (state.active < n_features)[:, None, :]
     E_new = E[:, :, state.W.shape[1] :]
     steps = (1 - problem.alpha[:, None] / worst.values[:, :n_new]) / (2 * E_new.square().sum(dim=1))
     steps = steps.masked_fill(~entering, 0.0)
@@ -279,15 +280,29 @@ def _judge(problem, state):
 
 
 def _step(problem, state):
-    """Try a step of every image, on the features whose coefficients are not zero."""
-    is_row = state.W.any(dim=2)
-    rows = places_of(is_row, int(is_row.sum(dim=1).max()))
-    among_rows = ResidualProblem(take_columns(problem.E, rows), problem.Z, problem.alpha, problem.beta)
+    """Try a step of every image."""
+    are_few = are_few_unknowns(state.W, state.widths)
     damping = torch.maximum(state.damping, _DAMPING_PER_GAP * state.gap / state.objective)
-    was_majorizer = damping == 1.0
-    accepted, W_rows, state.U, state.objective, state.damping = attempt_step(
-        among_rows, take(state.W, rows), state.U, state.objective, damping, state.widths
-    )
-    state.W = state.W.scatter(1, rows[:, :, None].expand_as(W_rows), W_rows)
-    state.is_whole = accepted | was_majorizer
+    is_majorizer = damping == 1.0
+    state.is_whole = torch.zeros_like(state.is_whole)
+    for are_these_few in (True, False):  # apart: the working sets of the ones are much smaller than those of the others
+        images = (are_few == are_these_few).nonzero()[:, 0]
+        if len(images):
+            accepted, *after = _step_of(problem, state, images, damping[images], are_these_few)
+            state.is_whole[images] = accepted | is_majorizer[images]
+            for name, values in zip(("W", "U", "objective", "damping"), after, strict=True):
+                setattr(state, name, getattr(state, name).index_put((images,), values))
     state.n_iter = state.n_iter + state.is_whole
+
+
+def _step_of(problem, state, images, damping, are_few):
+    """Try a step of some images, on the features whose coefficients are not zero."""
+    W = state.W[images]
+    is_row = W.any(dim=2)
+    rows = places_of(is_row, int(is_row.sum(dim=1).max()))
+    problem = problem[images]
+    problem.E = take_columns(problem.E, rows)
+    accepted, W_rows, *after = attempt_step(
+        problem, take(W, rows), state.U[images], state.objective[images], damping, are_few
+    )
+    return accepted, W.scatter(1, rows[:, :, None].expand_as(W_rows), W_rows), *after

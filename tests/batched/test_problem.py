@@ -44,6 +44,20 @@ def test_a_batch_is_its_problems(seed):
         assert not U[i, n:].any()
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-25, 1e25])  # squares vanish, squares overflow
+def test_single_precision_does_not_decide_between_like_features(scale):
+    rng = np.random.default_rng(0)
+    E = (scale * rng.normal(size=(5, 60, 1)) * (1 + 1e-7 * rng.normal(size=(5, 60, 500)))).astype(np.float32)
+    E[2] = 0.0
+    Z, one = torch.tensor(rng.normal(size=(5, 60, 3))), torch.ones(5, dtype=torch.float64)
+    E = torch.tensor(E)
+    double = ResidualProblem(E.to(torch.float64), Z, one, one)
+    single = ResidualProblem(E, Z, one, one, size=torch.linalg.vector_norm(double.E, dim=(1, 2)))
+    largest = single.correlations(-Z).amax(dim=1)
+    torch.testing.assert_close(largest, double.correlations(-Z).amax(dim=1), rtol=1e-14, atol=0.0)
+    torch.testing.assert_close(single[[3, 1]].correlations(-Z[[3, 1]]).amax(dim=1), largest[[3, 1]])
+
+
 def test_one_problem_of_a_batch_is_a_problem():
     batch, problems, W, sizes = random_problems(0)
     one = batch[1]

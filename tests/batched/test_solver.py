@@ -11,6 +11,7 @@ from patchdistill.batched.solver import _judge, _Steps, collect  # noqa: E402
 from patchdistill.batched.solver import solve_exact as solve_from  # noqa: E402
 from patchdistill.normalization import normalize_embeddings  # noqa: E402
 from patchdistill.similarity import pairwise_distances, rbf_affinity, spectral_target  # noqa: E402
+from patchdistill.solvers.exact import _FEW_UNKNOWNS  # noqa: E402
 from patchdistill.solvers.exact import _LocalModel as LocalModel  # noqa: E402
 from patchdistill.solvers.exact import _Point as Point  # noqa: E402
 from patchdistill.solvers.exact import _step as step_of_one  # noqa: E402
@@ -157,10 +158,9 @@ def test_steps_are_those_of_one_image(seed, damping):
         at = Point(problem, w, problem.misfit(w))
         after, next_damping = step_of_one(problem, problem.E, at, LocalModel(problem, problem.E, at), damping)
         expected.append((after.W, after.U, after.objective, next_damping))
-    widths = torch.full((4,), W.shape[2])
     waiting = torch.ones(4, dtype=torch.bool)
     while waiting.any():
-        accepted, *after = attempt_step(batch, W, U, objective, used, widths)
+        accepted, *after = attempt_step(batch, W, U, objective, used, are_few=8 * W.shape[2] <= _FEW_UNKNOWNS)
         for i in (waiting & (accepted | (used == 1.0))).nonzero()[:, 0].tolist():
             for a, b in zip(after, expected[i], strict=True):
                 np.testing.assert_allclose(a[i], b, rtol=1e-6, atol=1e-7 * np.abs(b).max())
