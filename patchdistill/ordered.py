@@ -10,7 +10,13 @@ import numpy as np
 
 from patchdistill.large.sizes import is_large
 from patchdistill.normalization import normalize_embeddings, standardize_columns, unit_rows_and_lengths, unit_scale
-from patchdistill.similarity import centered_gram, gram_distances, pairwise_distances, squared_distances
+from patchdistill.similarity import (
+    centered_gram,
+    cosine_distances,
+    gram_distances,
+    pairwise_distances,
+    squared_distances,
+)
 
 # As many features nearly always tell patches apart.
 _FIRST_FEATURES = 16
@@ -97,6 +103,9 @@ class OrderedPatches:
         ndarray of shape (n_patches, n_patches)
             Distances; without normalization in any unit.
         """
+        if self.normalize == "rows" and metric == "cosine":
+            _, lengths, gram = self._units
+            return cosine_distances(gram, lengths == 0)
         if self.normalize == "columns" or metric not in ("euclidean", "mahalanobis"):
             return pairwise_distances(rows, metric)
         return gram_distances(self._units[2] if self.normalize == "rows" else self._gram, metric, self.E.shape[1])

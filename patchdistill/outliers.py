@@ -122,9 +122,10 @@ def outlyingness(distances, scores):
 
 def _inner_products(distances, core):
     """Inner products of points whose distances are given, centered on the mean of the core."""
-    squared = distances**2
-    to_mean = squared[:, core].mean(axis=1)
-    return (to_mean[:, None] + to_mean - to_mean[core].mean() - squared) / 2
+    squared, shares = distances**2, np.zeros(len(distances))
+    shares[core] = 1 / len(core)
+    to_mean = squared @ shares
+    return (to_mean[:, None] + to_mean - to_mean @ shares - squared) / 2
 
 
 def _largest_accepted(covariance):

@@ -58,7 +58,8 @@ def pairwise_distances(E, metric="euclidean"):
     if metric == "manhattan":
         return squareform(pdist(E, "cityblock"))
     if metric == "cosine":
-        return _cosine_distances(E)
+        units = unit_rows(E)
+        return cosine_distances(centered_gram(units), ~units.any(axis=1))
     return gram_distances(centered_gram(E), metric, E.shape[1])
 
 
@@ -136,16 +137,24 @@ def squared_distances(gram):
     return squared
 
 
-def _cosine_distances(E):
-    units = unit_rows(E)
-    return _squared_distances_with_zero_rows(units) / 2  # |u - v|^2 = 2 (1 - cos) for unit vectors
+def cosine_distances(gram, is_zero):
+    """Cosine distances between patches from the inner products of their unit rows.
 
+    Parameters
+    ----------
+    gram : ndarray of float64, shape (n_patches, n_patches)
+        Inner products about the mean, see :func:`centered_gram`.
+    is_zero : ndarray of bool, shape (n_patches,)
+        Rows that are all zero, which have no direction: they are at distance 1 from every other and 0 from their like.
 
-def _squared_distances_with_zero_rows(units):
-    squared = squared_distances(units @ units.T)
-    is_zero = ~units.any(axis=1)
+    Returns
+    -------
+    ndarray of shape (n_patches, n_patches)
+        One minus the cosine.
+    """
+    squared = squared_distances(gram)
     squared[is_zero[:, None] != is_zero] = 2.0
-    return squared
+    return squared / 2  # |u - v|^2 = 2 (1 - cos) for unit vectors
 
 
 def _mahalanobis_gram(gram, n_features):
