@@ -1,11 +1,11 @@
 """The selector for many images, as a scikit-learn transformer."""
 
-from itertools import chain
+from itertools import chain, islice
 from numbers import Integral
 from warnings import warn
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, check_memory
@@ -24,6 +24,11 @@ from patchdistill.selection import CHOICE_PARAMETERS, PARAMETER_CONSTRAINTS, che
 # image takes; but not many, because dask.distributed warns of tasks above 10 MB, and the last ones run alone.
 _TASK_BYTES = 6e6
 _TASK_IMAGES = 16
+
+# Larger arrays go to worker processes through files in shared memory, which takes a third of the time of a pipe. joblib
+# removes them when its call ends: a call gets this much at most, or else copies of all images would add up.
+_SHARED_FROM_BYTES = 1e5
+_CALL_BYTES = 256e6
 
 
 class ResidualPatchSelector(BasePatchSelector):
@@ -278,21 +283,23 @@ class ResidualPatchSelector(BasePatchSelector):
         score = check_memory(self.memory).cache(score_patches)
         embeddings = map(self._embedding_of, bags)
         first = next(embeddings)
-        n_together = _images_per_task(first.nbytes / len(first) * bags.n_patches.max())
-        # No memory maps of arrays in memory: all images would be copied before the end.
+        image_bytes = first.nbytes / len(first) * bags.n_patches.max()
+        n_together = _images_per_task(image_bytes)
+        n_per_call = max(int(_CALL_BYTES // image_bytes), 4 * n_together * effective_n_jobs(self.n_jobs))
         parallel = Parallel(
             n_jobs=self.n_jobs,
             verbose=self.verbose,
             batch_size=n_together,
             pre_dispatch=f"2 * {n_together} * n_jobs",
-            max_nbytes=None,
+            max_nbytes=_SHARED_FROM_BYTES,
         )
-        return parallel(
+        tasks = (
             delayed(_select_image)(
                 score, (E, own_weights(bags, i)), self.normalize, {**solution, "random_state": state}, choice
             )
             for i, (E, state) in enumerate(zip(chain([first], embeddings), self._random_states(len(bags)), strict=True))
         )
+        return [result for _ in range(0, len(bags), n_per_call) for result in parallel(islice(tasks, n_per_call))]
 
     def _random_states(self, n_images):
         """Start of each image: what a worker draws from a generator is not missing from the one in this process."""

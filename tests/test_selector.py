@@ -1,3 +1,4 @@
+import joblib
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from sklearn.svm import SVR
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
 import patchdistill.scoring
+import patchdistill.selector
 from patchdistill import PatchBags, ResidualPatchSelector, select_patches
 from patchdistill.baselines import RandomPatchSelector
 from patchdistill.embedding import PatchStatistics
@@ -122,6 +124,31 @@ def test_a_generator_starts_the_same_images_whatever_the_number_of_workers():
     np.testing.assert_array_equal(fit(2), alone)
     alike = ResidualPatchSelector(solver="published", random_state=np.random.RandomState(3)).fit(images(1) * 2)
     assert alike.objective_[0] != alike.objective_[1]  # every image has a start of its own
+
+
+def test_what_workers_share_is_removed_while_others_wait(tmp_path, monkeypatch):
+    """Copies of all images in shared memory would add up; what is handed over is cut into calls of joblib."""
+    X, shared = images(30), []
+    monkeypatch.setattr(patchdistill.selector, "_SHARED_FROM_BYTES", 1)
+    monkeypatch.setattr(patchdistill.selector, "_TASK_IMAGES", 1)
+    monkeypatch.setattr(patchdistill.selector, "_CALL_BYTES", 1)
+
+    class Watched(joblib.Parallel):
+        def __call__(self, tasks):
+            results = super().__call__(tasks)
+            shared.append(len(results))
+            assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+            return results
+
+    monkeypatch.setattr(patchdistill.selector, "Parallel", Watched)
+    with joblib.parallel_config(temp_folder=str(tmp_path)):
+        together = ResidualPatchSelector(n_jobs=2).fit(X)
+    assert shared == [8, 8, 8, 6]
+    alone = ResidualPatchSelector().fit(X)
+    for name in ("selected_idx_", "weights_", "residual_scores_"):
+        for a, b in zip(getattr(together, name), getattr(alone, name), strict=True):
+            np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(together.dual_gap_, alone.dual_gap_)
 
 
 def test_late_images_are_told_in_one_warning():
