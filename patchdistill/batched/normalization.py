@@ -78,7 +78,7 @@ def standardize_columns(E, reference):
         E = E / torch.where(largest > 0, largest, 1.0)
     shares = (reference.to(E.dtype) / reference.sum(dim=1, keepdim=True))[:, None, :]
     means = torch.bmm(shares, E)
-    centered = E - means
+    centered = E.sub_(means) if E.dtype == torch.float32 else E - means
     squares = centered.square()
     variances = torch.bmm(shares, squares)
     limit = 64 * torch.finfo(E.dtype).eps  # of a constant column only rounding is left

@@ -107,14 +107,16 @@ def select(E, n_patches, counts, memory=None, **parameters):
         found = find_outliers(take_square(squared, by_score).sqrt(), n_patches, parameters["outlier_threshold"])
         inside = real & ~torch.zeros_like(real).scatter(1, by_score, found)
 
-        def kernel_of(rows, lengths, core, squared, inside):
-            return (quadrature_kernel(_points(rows, lengths, core), squared, inside),)
-
-        (kernel,) = in_groups(kernel_of, scored.problem.E, scored.lengths, core, squared, inside)
         first_inside = by_score.gather(1, places_of(real & ~found, real.shape[1]))
+
+        def measure(rows, lengths, core, squared, inside, first_inside):
+            kernel = quadrature_kernel(_points(rows, lengths, core), squared, inside)
+            return take_square(kernel, first_inside), take_square(squared, first_inside).sqrt()
+
+        kernel, distances = in_groups(measure, scored.problem.E, scored.lengths, core, squared, inside, first_inside)
         ranking, n_kept, weights = represent(
-            take_square(kernel, first_inside),
-            take_square(squared, first_inside).sqrt(),
+            kernel,
+            distances,
             n_patches,
             n_patches - found.sum(dim=1),
             rate,

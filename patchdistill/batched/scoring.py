@@ -63,11 +63,12 @@ def score_patches(E, real, memory=None, *, h, metric, alpha, beta, bandwidth, no
 
     def measure(E, order, real):
         rows, lengths = normalize_embeddings(take(E, order), real, normalize)
-        size = torch.linalg.vector_norm(rows, dim=(1, 2))
-        return rows.to(precision), lengths, squared_distances(rows, real), size
+        size, squared = torch.linalg.vector_norm(rows, dim=(1, 2)), squared_distances(rows, real)
+        rows = rows.to(precision)
+        affinity = rbf_affinity(squared_in_metric(rows, squared, real, metric), real, bandwidth)
+        return rows, lengths, size, squared, affinity
 
-    rows, lengths, squared, size = in_groups(measure, E, order, real, memory=memory)
-    affinity = rbf_affinity(squared_in_metric(rows, squared, real, metric), real, bandwidth)
+    rows, lengths, size, squared, affinity = in_groups(measure, E, order, real, memory=memory)
     Z, widths = spectral_target(affinity, real.sum(dim=1), h)
     problem, correlations = scaled_problem(rows, Z, alpha, beta, size)
     solutions = _solve(problem, correlations, widths, h, tol, max_iter)
