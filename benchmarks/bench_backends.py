@@ -11,6 +11,7 @@ device at the rates of a product of large matrices and of a copy, float64 both, 
 """
 
 import os
+import time
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from patchdistill.sampling import GridSampler
 N, D, H = 180, 2048, 10
 BATCHES = (1, 4, 16, 64, 256, 1024, 4096)
 NOISE = 0.05
-N_COMPARED = 32
+N_COMPARED, BESIDE = 32, 256
 
 # Products of the embeddings with themselves (scores, and the two parts of the kernel of the quadrature), and with
 # residuals in the solver: one at its start and one at its end, at least.
@@ -98,7 +99,7 @@ def numpy_loop(batch, repeats):
 def torch_batch(batch, threads, expected, repeats):
     """Time per image of a batch, what it reached, and how far it decides as NumPy does."""
     selection = select_batch(batch, n_jobs=threads)
-    time = timed(lambda: select_batch(batch, n_jobs=threads), batch.device, repeats)
+    whole = timed(lambda: select_batch(batch, n_jobs=threads), batch.device, repeats)
     support = selection.support.cpu().numpy()
     same = [
         np.mean(support[i] == np.isin(np.arange(len(support[i])), kept))
@@ -109,11 +110,25 @@ def torch_batch(batch, threads, expected, repeats):
         "device": batch.device.type,
         "threads": threads,
         "batch": len(batch),
-        "seconds_per_image": time / len(batch),
+        "seconds_per_image": whole / len(batch),
         "relative_gap_max": float((selection.dual_gap / selection.objective).max()),
         "objective_max": float(selection.objective.max()),
         "same_patches": float(np.mean(same)),
     }
+
+
+def beside_numpy(batch, threads, repeats):
+    """How many times faster a batch on several threads of the CPU is than NumPy one by one, each taken in turn."""
+    images, ratios = batch.numpy(), []
+    select_batch(batch, n_jobs=threads)
+    for _ in range(repeats):
+        start = time.perf_counter()
+        for E in images:
+            select_patches(E)
+        middle = time.perf_counter()
+        select_batch(batch, n_jobs=threads)
+        ratios.append((middle - start) / (time.perf_counter() - middle))
+    return {"batch": len(images), "threads": threads, "ratio": float(np.median(ratios)), "ratios": ratios}
 
 
 def sweep(features, batches, device, threads, expected, repeats):
@@ -138,6 +153,8 @@ def main():
     with threadpool_limits(limits=1, user_api="blas"):
         row, expected = numpy_loop(make_batch(features, n_compared, cpu), repeats)
         print(row, flush=True)
+        paired = beside_numpy(make_batch(features, min(BESIDE, max(batches)), cpu), min(2, os.cpu_count()), 2 * repeats)
+        print(paired, flush=True)
         rate = {device.type: rates(device, large) for device in devices}
         rows = [row]
         for device in devices:
@@ -156,6 +173,7 @@ def main():
             "n_compared": n_compared,
             "repeats": repeats,
             "rates_on_one_thread": rate,
+            "beside_numpy": paired,
             "rows": rows,
         },
         options.out,
