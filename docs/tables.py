@@ -292,8 +292,8 @@ def _backends():
     text += _table(["", "Threads", "Batch", "ms per image", "Floor", "Largest gap", "Patches as NumPy decides"], rows)
     text += (
         f"\nThe floor is the least arithmetic that the method needs, three matrices of inner products and two looks at "
-        f"all features, at the rate of a product of large float64 matrices. Taken in turn, a batch of {paired['batch']} on "
-        f"{paired['threads']} threads was {paired['ratio']:.1f} times as fast as NumPy one by one on one "
+        "all features, at the rate of a product of large float64 matrices. Taken in turn, a batch of "
+        f"{paired['batch']} on {paired['threads']} threads was {paired['ratio']:.1f} times as fast as NumPy one by one on one "
         f"({min(paired['ratios']):.1f} to {max(paired['ratios']):.1f}).\n"
     )
     return text + _source("bench_backends", results)
