@@ -290,11 +290,12 @@ def _backends():
     where = "" if results["gpu"] else " No GPU was at hand."
     text = f"Images of {results['n']} x {results['d']} in float32:{where}\n\n"
     text += _table(["", "Threads", "Batch", "ms per image", "Floor", "Largest gap", "Patches as NumPy decides"], rows)
+    low, high = min(paired["ratios"]), max(paired["ratios"])
     text += (
-        f"\nThe floor is the least arithmetic that the method needs, three matrices of inner products and two looks at "
+        "\nThe floor is the least arithmetic that the method needs, three matrices of inner products and two looks at "
         "all features, at the rate of a product of large float64 matrices. Taken in turn, a batch of "
-        f"{paired['batch']} on {paired['threads']} threads was {paired['ratio']:.1f} times as fast as NumPy one by one on one "
-        f"({min(paired['ratios']):.1f} to {max(paired['ratios']):.1f}).\n"
+        f"{paired['batch']} on {paired['threads']} threads was {paired['ratio']:.1f} times as fast as NumPy one by one "
+        f"on one ({low:.1f} to {high:.1f}).\n"
     )
     return text + _source("bench_backends", results)
 
