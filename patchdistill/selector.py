@@ -295,7 +295,10 @@ class ResidualPatchSelector(BasePatchSelector):
         )
         tasks = (
             delayed(_select_image)(
-                score, (E, own_weights(bags, i)), self.normalize, {**solution, "random_state": state}, choice
+                score,
+                (OrderedPatches(E, self.normalize), own_weights(bags, i)),
+                {**solution, "random_state": state},
+                choice,
             )
             for i, (E, state) in enumerate(zip(chain([first], embeddings), self._random_states(len(bags)), strict=True))
         )
@@ -321,14 +324,13 @@ def _images_per_task(image_bytes):
     return int(np.clip(_TASK_BYTES // image_bytes, 1, _TASK_IMAGES))
 
 
-def _select_image(score, image, normalize, solution_parameters, choice_parameters):
+def _select_image(score, image, solution_parameters, choice_parameters):
     """Give what the estimator stores of one image: coefficients of all images would fill the memory.
 
-    Embeddings and counts come as one tuple. joblib hands an array that is an argument of its own to dask.distributed
+    Patches and counts come as one tuple. joblib hands an array that is an argument of its own to dask.distributed
     apart from the task, where it is lost with the worker that has it; a tuple is sent again with the task.
     """
-    E, counts = image
-    patches = OrderedPatches(E, normalize)
+    patches, counts = image
     scored = score(patches, **solution_parameters)
     choice, outliers = choose_patches(patches, scored.scores, counts, **choice_parameters)
     solution = scored.solution

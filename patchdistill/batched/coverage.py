@@ -3,6 +3,7 @@
 import torch
 
 from patchdistill.batched.masked import median, prefix
+from patchdistill.batched.normalization import power_of_two
 from patchdistill.coverage import _NEIGHBOR, _SMALLEST_SCALE
 from patchdistill.ties import _BITS
 
@@ -45,8 +46,7 @@ def on_grid(matrices):
         As :func:`patchdistill.ties.on_grid` gives them, each matrix on its own grid.
     """
     largest = matrices.amax(dim=(1, 2), keepdim=True)
-    power_of_two = torch.where(largest > 0, largest / torch.frexp(largest).mantissa, 1.0)  # exact, which exp2 is not
-    step = power_of_two * 2.0**-_BITS
+    step = power_of_two(largest) * 2.0**-_BITS
     return (matrices / step).round() * step
 
 

@@ -31,7 +31,7 @@ def normalize_embeddings(E, real, how="rows"):
         E = standardize_columns(E, real)[0].mul_(real[:, :, None])
     lengths = row_norms(E)
     rows = E.div_(lengths.masked_fill(lengths == 0, 1.0)[:, :, None])
-    return rows, lengths / _power_of_two(lengths.amax(dim=1, keepdim=True))
+    return rows, lengths / power_of_two(lengths.amax(dim=1, keepdim=True))
 
 
 def unit_scale(E):
@@ -49,13 +49,28 @@ def unit_scale(E):
     """
     if E.dtype != torch.float64:
         return E.to(torch.float64)
-    largest = torch.maximum(E.amax(dim=(1, 2), keepdim=True), -E.amin(dim=(1, 2), keepdim=True))
-    return E / _power_of_two(largest)
+    return E / power_of_two(_largest(E, dim=(1, 2)))
 
 
-def _power_of_two(largest):
-    """Give the next power of two above numbers, by which division is exact; 1 for 0."""
-    return torch.where(largest > 0, largest / torch.frexp(largest).mantissa, 1.0)
+def power_of_two(numbers):
+    """Next power of two above numbers, by which division is exact.
+
+    Parameters
+    ----------
+    numbers : Tensor of float64
+        Non-negative numbers.
+
+    Returns
+    -------
+    Tensor of float64
+        Exact, which exp2 is not; 1 for 0.
+    """
+    return torch.where(numbers > 0, numbers / torch.frexp(numbers).mantissa, 1.0)
+
+
+def _largest(E, dim):
+    """Largest absolute values, without a copy of the tensor."""
+    return torch.maximum(E.amax(dim=dim, keepdim=True), -E.amin(dim=dim, keepdim=True))
 
 
 def standardize_columns(E, reference):
@@ -74,7 +89,7 @@ def standardize_columns(E, reference):
         Standardized embeddings, and their squares, which are there anyway; padding has no meaning.
     """
     if E.dtype == torch.float32:
-        largest = torch.maximum(E.amax(dim=1, keepdim=True), -E.amin(dim=1, keepdim=True))
+        largest = _largest(E, dim=1)
         E = E / torch.where(largest > 0, largest, 1.0)
     shares = (reference.to(E.dtype) / reference.sum(dim=1, keepdim=True))[:, None, :]
     means = torch.bmm(shares, E)

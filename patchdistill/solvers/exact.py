@@ -82,8 +82,8 @@ def solve_exact(problem, tol=1e-3, max_iter=1000):
     W[active] = at.W
     return Solution(
         W=W,
-        R=at.U - problem.clip(at.U),
-        residual_norms=row_norms(at.U),
+        R=at.U - A / 2,
+        residual_norms=at.norms,
         objective=at.objective,
         dual_gap=gap,
         n_iter=n_iter,
@@ -219,7 +219,7 @@ class _LocalModel:
 
     @cached_property
     def weighted(self):
-        """Gradient of the loss with respect to the misfit, mapped to the features."""
+        """``2 S E`` transposed: maps a change of the misfit to the change of the majorizer's gradient."""
         return (self.weights * self.E).T
 
     @cached_property
@@ -255,14 +255,13 @@ class _LocalModel:
         promised : float
             Decrease of the objective that the model promises for it.
         """
-        try:
-            few = self.gradient.size <= _FEW_UNKNOWNS
-            step = self._solve_directly(damping) if few else self._conjugate_gradients(damping)
-        except np.linalg.LinAlgError:  # to the precision of the machine the model is flat in some direction
+        step = self._solve_directly(damping) if self.gradient.size <= _FEW_UNKNOWNS else None
+        if step is None:
             step = self._conjugate_gradients(damping)
         return step * self.scale, -np.vdot(self.gradient, step) / 2
 
     def _solve_directly(self, damping):
+        """Solve for all numbers of a step at once; None where rounding leaves the matrix not positive definite."""
         m, h = self.gradient.shape
         along_U = (self.E[:, :, None] * self.units_U[:, None, :]).reshape(-1, m * h)
         matrix = ((damping - 1) * self.weights * along_U).T @ along_U
@@ -270,7 +269,10 @@ class _LocalModel:
         np.einsum("ikjk->ijk", by_feature)[...] += self.majorizer[:, :, None]
         along_W = self.units_W[:, :, None] * self.units_W[:, None, :]
         np.einsum("ikil->ikl", by_feature)[...] += (damping - 1) * self.alpha * along_W
-        return -_solve(_cholesky(matrix), self.gradient.ravel()).reshape(m, h)
+        try:
+            return -_solve(_cholesky(matrix), self.gradient.ravel()).reshape(m, h)
+        except np.linalg.LinAlgError:
+            return None
 
     def _conjugate_gradients(self, damping):
         """Preconditioned by the majorizer."""
