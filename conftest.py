@@ -2,4 +2,10 @@
 
 import importlib.util
 
-collect_ignore = [] if importlib.util.find_spec("torch") else ["patchdistill/batched"]
+NEED_TORCH = [
+    "patchdistill/batched",
+    "patchdistill/modules",
+    "patchdistill/embedding/modules.py",
+    *(f"patchdistill/models/{name}.py" for name in ("datasets", "frozen", "metric", "networks", "training", "views")),
+]
+collect_ignore = [] if importlib.util.find_spec("torch") else NEED_TORCH

@@ -269,10 +269,8 @@ def _results(records, describe, scale, cache, n_jobs, title):
 
 
 def _compute(record, describe, scale, file):
-    reference = read_image(record.path)
-    if scale.size is not None:
-        reference = np.asarray(Image.fromarray(reference).resize(scale.size[::-1], Image.Resampling.LANCZOS))
-    arrays = describe(_version(reference, record), reference, scale)
+    reference = clean_picture(record, scale)
+    arrays = describe(version(reference, record), reference, scale)
 
     def write(path):
         with open(path, "wb") as stream:
@@ -281,7 +279,15 @@ def _compute(record, describe, scale, file):
     write_whole(file, write)
 
 
-def _version(reference, record):
+def clean_picture(record, scale):
+    """The picture before anything is done to it, brought to the size of the study."""
+    picture = read_image(record.path)
+    if scale.size is None:
+        return picture
+    return np.asarray(Image.fromarray(picture).resize(scale.size[::-1], Image.Resampling.LANCZOS))
+
+
+def version(reference, record):
     """The distorted picture; its noise depends on the names, so that other records do not change it."""
     if record.kind == AUTHENTIC:
         return reference
@@ -302,7 +308,7 @@ def _names(records, describe, scale, title):
     probe = np.random.default_rng(0).integers(0, 256, (128, 256, 3), dtype=np.uint8)
     recipe = {name: _digest(np.round(values, 3)) for name, values in describe(probe, probe[::-1], scale).items()}
     versions = {(r.kind, r.level): r._replace(scene="") for r in records}
-    distorted = {key: _digest(_version(probe, record)) for key, record in versions.items()}
+    distorted = {key: _digest(version(probe, record)) for key, record in versions.items()}
     pictures = {path: _digest(np.fromfile(path, np.uint8)) for path in {record.path for record in records}}
     names = []
     for r in records:

@@ -14,6 +14,7 @@ __all__ = [
     "_check_n_features",
     "_fit_context",
     "import_optional",
+    "lazy_names",
     "validate_parameter_constraints",
 ]
 
@@ -51,3 +52,29 @@ def import_optional(name, needed_by, extra):
         raise ImportError(
             f'{needed_by} needs {package}. Install it with:\npip install "patchdistill[{extra}]"'
         ) from error
+
+
+def lazy_names(package, names):
+    """Make the ``__getattr__`` (PEP 562) of a package some of whose names need an optional package.
+
+    Parameters
+    ----------
+    package : str
+        Name of the package.
+    names : dict of str to tuple of (str, str, str)
+        For each name the module that defines it, the optional package this needs, and the extra that installs it.
+
+    Returns
+    -------
+    callable
+        Imports the module when the name is first asked for.
+    """
+
+    def __getattr__(name):
+        if name not in names:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module, needed, extra = names[name]
+        import_optional(needed, f"{package}.{name}", extra)
+        return getattr(importlib.import_module(module), name)
+
+    return __getattr__

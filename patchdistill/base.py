@@ -19,6 +19,9 @@ class BasePatchSelector(BagOutputMixin, TransformerMixin, BaseEstimator, auto_wr
     :class:`patchdistill.ranking.Choice` per image, and a dict of whatever else :meth:`fit` is to store.
     """
 
+    # Whether patches that are no features pass as they are, unread where they are on disk.
+    _takes_pixels = False
+
     @abstractmethod
     def _choose(self, bags):
         """Choose patches of every image."""
@@ -124,7 +127,8 @@ class BasePatchSelector(BagOutputMixin, TransformerMixin, BaseEstimator, auto_wr
         """Images as bags, checked; the number of features is learned or compared."""
         _check_feature_names(self, X, reset=reset)
         bags, form = check_bags(X)
-        if getattr(self, "embedding", None) is None:
+        are_pixels = self._takes_pixels and len(bags.values.shape) > 2
+        if getattr(self, "embedding", None) is None and not are_pixels:
             bags = bags.with_values(check_features(bags.values, bags.offsets))
         self._read_n_features(bags.values, reset)
         return bags, form

@@ -74,6 +74,11 @@ class Choice(NamedTuple):
         -------
         ndarray of shape (n_kept,)
             In the order of :attr:`kept`, summing to 1.
+
+        Raises
+        ------
+        ValueError
+            If all kept patches count 0 by themselves.
         """
         if self.kept_weights is not None:
             return self.kept_weights
@@ -83,6 +88,11 @@ class Choice(NamedTuple):
         else:
             stood_for = self.representatives >= 0
             weights = np.bincount(self.representatives[stood_for], counts[stood_for], len(counts))[self.kept]
+        if not weights.sum() > 0:
+            raise ValueError(
+                f"All {len(weights)} kept patches have weight 0 by themselves, so that they have no shares; drop "
+                "patches of weight 0 beforehand, or keep more."
+            )
         return weights / weights.sum()
 
 

@@ -3,10 +3,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-OPTIONAL = ("torch", "matplotlib", "pandas", "pyarrow", "PIL", "skimage", "hypothesis", "pytest")
+OPTIONAL = (
+    "torch",
+    "skorch",
+    "transformers",
+    "safetensors",
+    "matplotlib",
+    "pandas",
+    "pyarrow",
+    "PIL",
+    "skimage",
+    "hypothesis",
+    "pytest",
+)
 SCRIPT = """
 import numpy as np
-import patchdistill, patchdistill.baselines, patchdistill.embedding, patchdistill.models, patchdistill.sampling
+import patchdistill, patchdistill.baselines, patchdistill.embedding, patchdistill.evaluation, patchdistill.models
+import patchdistill.sampling
 from patchdistill import ResidualPatchSelector
 image = np.random.default_rng(0).random((64, 96, 3))
 bags = patchdistill.embedding.PatchStatistics(n_patches=6, patch_size=32).transform([image])

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchdistill.ranking import check_rate, n_keep, rank
+from patchdistill.ranking import Choice, check_rate, n_keep, rank
 
 
 @given(st.integers(1, 1000), st.fractions(0, 1))
@@ -34,3 +34,10 @@ def test_ranking_sorts_and_ties_go_by_index(scores, keep):
     expected = sorted(range(len(scores)), key=lambda i: (sign * scores[i], i))
     np.testing.assert_array_equal(rank(scores, keep), expected)
     np.testing.assert_array_equal(rank(scores + 1e-13 * np.arange(len(scores))[::-1], keep), expected)
+
+
+def test_patches_that_all_count_nothing_have_no_shares():
+    choice = Choice(np.array([1, 2, 0]), 2)
+    np.testing.assert_array_equal(choice.weights(np.array([5.0, 0.0, 3.0])), [0, 1])
+    with pytest.raises(ValueError, match="All 2 kept patches have weight 0 by themselves"):
+        choice.weights(np.array([5.0, 0.0, 0.0]))

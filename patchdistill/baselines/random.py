@@ -10,6 +10,8 @@ from patchdistill.ranking import Choice, n_keep
 class RandomPatchSelector(SeededMixin, BasePatchSelector):
     """Keep patches drawn at random: the baseline that every claim has to be compared with, over many seeds.
 
+    It does not look at the patches, which may be features or pixels.
+
     Parameters
     ----------
     rate : float or int, default=0.45
@@ -44,6 +46,8 @@ class RandomPatchSelector(SeededMixin, BasePatchSelector):
     """
 
     _parameter_constraints = {"rate": "no_validation", "random_state": ["random_state"]}
+
+    _takes_pixels = True
 
     def __init__(self, rate=0.45, *, random_state=0):
         self.rate = rate

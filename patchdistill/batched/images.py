@@ -9,6 +9,7 @@ import torch
 from patchdistill.bags import _shape_mismatch
 from patchdistill.batched.checks import DEVICES, check_real
 from patchdistill.forms import SinglePatchBagWarning, check_features
+from patchdistill.modules.devices import check_device
 from patchdistill.scoring import check_one_row_per_patch
 
 
@@ -60,21 +61,9 @@ def find_device(device, X=None):
     """
     if device is None:
         device = X.device if isinstance(X, torch.Tensor) else "cpu"
-    try:
-        found = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(
-            f'device={device!r} is unknown; use None, "cpu", "cuda", "cuda:1" or a torch.device.'
-        ) from error
+    found = check_device(device)
     if found.type not in DEVICES:
         raise ValueError(f'device={str(found)!r} cannot be used: it has no float64. Use "cpu" or "cuda".')
-    if found.type == "cuda":
-        n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (found.index or 0) >= n_devices:
-            raise ValueError(
-                f"device={str(found)!r} was asked for, but PyTorch finds {n_devices} CUDA devices. "
-                'Use device="cpu", or install a driver and a build of PyTorch that go together.'
-            )
     return found
 
 

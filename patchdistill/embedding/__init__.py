@@ -1,5 +1,9 @@
 """From pixels to features."""
 
+from patchdistill._compat import lazy_names
+from patchdistill.embedding.modules import TorchEmbedder, embed_patches
 from patchdistill.embedding.statistics import PatchStatistics, patch_statistics
 
-__all__ = ["PatchStatistics", "patch_statistics"]
+__all__ = ["PatchStatistics", "TorchEmbedder", "embed_patches", "patch_statistics"]
+
+__getattr__ = lazy_names(__name__, {"load_weights": ("patchdistill.modules.weights", "torch", "torch")})

@@ -9,8 +9,9 @@ from sklearn.base import BaseEstimator
 from patchdistill._compat import Interval
 from patchdistill.bags import PatchBags
 from patchdistill.embedding.nss import MIN_WINDOW, describe_windows, feature_names
+from patchdistill.embedding.pools import is_pools, read_pools
 from patchdistill.embedding.windows import Windows
-from patchdistill.images import check_images, check_pixels, check_same_range, load_image
+from patchdistill.images import check_images, check_pixels, load_image
 from patchdistill.sampling import StatelessBagMixin, place_fields, place_patches
 
 # Patches of a pool are described in groups of about this many pixels, so that their maps stay in the cache.
@@ -177,8 +178,8 @@ class PatchStatistics(StatelessBagMixin, BaseEstimator):
         """
         self._validate_params()
         parallel = Parallel(n_jobs=self.n_jobs)
-        if _is_pools(X):
-            pools = X if isinstance(X, PatchBags) else _stack_pools(X)
+        if is_pools(X):
+            pools = read_pools(X)
             features = parallel(delayed(_describe_pool)(pool, index) for index, pool in enumerate(pools))
             return pools.with_values(np.concatenate(features), pixels=pools.values)
         items, ids = check_images(X)
@@ -202,18 +203,6 @@ class PatchStatistics(StatelessBagMixin, BaseEstimator):
             Names such as ``scale1_luma_mscn_kurtosis``.
         """
         return np.array(feature_names(), dtype=object)
-
-
-def _is_pools(X):
-    first = X[0] if isinstance(X, (list, tuple)) and len(X) else None
-    return isinstance(X, PatchBags) or getattr(X, "ndim", None) == 5 or getattr(first, "ndim", None) == 4
-
-
-def _stack_pools(X):
-    pools = [check_pixels(pool, index, ndim=4) for index, pool in enumerate(X)]
-    for index, pool in enumerate(pools):
-        check_same_range(pool, index, pools[0])
-    return PatchBags.from_list(pools)
 
 
 def _describe_image(item, index, n_patches, patch_size):

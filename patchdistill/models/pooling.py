@@ -6,20 +6,21 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from patchdistill._compat import _check_feature_names, _check_n_features, _fit_context
 from patchdistill.forms import check_bags, check_features, own_weights
 
-_STATS = ("mean", "std")
+_QUANTILES = {f"q{percent}": percent / 100 for percent in range(101)}
 
 
 class BagPooling(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """Pool the patches of every image to their mean and standard deviation.
+    """Pool the patches of every image to their mean and standard deviation, or to other statistics.
 
-    Where the patches carry a field ``weights``, as representatives that stand for many patches do, both are weighted
-    by it.
+    Where the patches carry a field ``weights``, as representatives that stand for many patches do, all are weighted
+    by it: whole weights are copies.
 
     Parameters
     ----------
-    stats : sequence of {"mean", "std"}, default=("mean", "std")
+    stats : sequence of {"mean", "std", "q0", "q1", ..., "q100"}, default=("mean", "std")
         What to compute, in this order. The standard deviation divides by the number of patches, so that one patch
-        has 0.
+        has 0. ``"q10"`` is the smallest value that at least 10 % of the patches do not exceed, so that it is always
+        the value of a patch, as with ``np.quantile(..., method="inverted_cdf")``.
 
     Attributes
     ----------
@@ -38,6 +39,9 @@ class BagPooling(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     >>> BagPooling().fit_transform(images)
     array([[2., 2., 1., 0.],
            [5., 0., 0., 0.]])
+    >>> BagPooling(stats=("mean", "q10", "q90")).fit_transform(images)
+    array([[2., 2., 1., 2., 3., 2.],
+           [5., 0., 5., 0., 5., 0.]])
     """
 
     _parameter_constraints = {"stats": [list, tuple]}
@@ -88,12 +92,7 @@ class BagPooling(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         bags, values = self._check_X(X, reset=False)
         pooled = []
         for i, (start, stop) in enumerate(zip(bags.offsets[:-1], bags.offsets[1:], strict=True)):
-            patches = values[start:stop].astype(np.float64)
-            weights = own_weights(bags, i)
-            mean = np.average(patches, axis=0, weights=weights)
-            spread = np.sqrt(np.average((patches - mean) ** 2, axis=0, weights=weights))
-            row = {"mean": mean, "std": spread}
-            pooled.append(np.concatenate([row[stat] for stat in self.stats]))
+            pooled.append(_pool(values[start:stop].astype(np.float64), own_weights(bags, i), self.stats))
         return np.array(pooled)
 
     def get_feature_names_out(self, input_features=None):
@@ -107,15 +106,19 @@ class BagPooling(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray of str, shape (n_features * len(stats),)
-            Names such as ``mean_x0`` and ``std_x0``.
+            Names such as ``mean_x0`` and ``q10_x0``.
         """
         names = super().get_feature_names_out(input_features)
         return np.array([f"{stat}_{name}" for stat in self.stats for name in names], dtype=object)
 
     def _check_stats(self):
         self._validate_params()
-        if not self.stats or not set(self.stats) <= set(_STATS) or len(set(self.stats)) < len(self.stats):
-            raise ValueError(f"stats must name at least one of {_STATS}, each once; got {self.stats!r}.")
+        legal = {"mean", "std", *_QUANTILES}
+        if not self.stats or not set(self.stats) <= legal or len(set(self.stats)) < len(self.stats):
+            raise ValueError(
+                'stats must name at least one of "mean", "std" and the quantiles "q0", "q1", ..., "q100" (in percent), '
+                f"each once; got {self.stats!r}."
+            )
 
     def _check_X(self, X, reset):
         _check_feature_names(self, X, reset=reset)
@@ -128,3 +131,30 @@ class BagPooling(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
         return tags
+
+
+def _pool(patches, weights, stats):
+    """Statistics of the patches of one image, one after the other."""
+    pooled = {}
+    if "mean" in stats or "std" in stats:
+        mean = pooled["mean"] = np.average(patches, axis=0, weights=weights)
+    if "std" in stats:
+        pooled["std"] = np.sqrt(np.average((patches - mean) ** 2, axis=0, weights=weights))
+    quantiles = [stat for stat in stats if stat in _QUANTILES]
+    if quantiles:
+        shares = [_QUANTILES[stat] for stat in quantiles]
+        pooled.update(zip(quantiles, _inverse_distribution(patches, weights, shares), strict=True))
+    return np.concatenate([pooled[stat] for stat in stats])
+
+
+def _inverse_distribution(patches, weights, shares):
+    """For each share the smallest values whose cumulated weight reaches it."""
+    n = len(patches)
+    order = np.argsort(patches, axis=0)
+    cumulated = np.cumsum((np.ones(n) if weights is None else weights.astype(np.float64))[order], axis=0)
+    cumulated /= cumulated[-1]
+    # As much as n sums may be off by rounding: ten equal weights reach 70 % with the seventh. Patches of weight 0 are
+    # not there, and therefore no minimum either.
+    rounding = 2 * n * np.finfo(np.float64).eps
+    reached = [((cumulated >= share - rounding) & (cumulated > 0)).argmax(axis=0) for share in shares]
+    return np.take_along_axis(patches, np.take_along_axis(order, np.array(reached), axis=0), axis=0)

@@ -169,6 +169,19 @@ def test_chance_is_seeded_and_declared(estimator):
         assert clone(estimator).set_params(random_state=random_state).__sklearn_tags__().non_deterministic == declared
 
 
+def test_random_patches_may_be_pixels():
+    rng = np.random.default_rng(0)
+    pixels = [rng.integers(0, 256, (n, 8, 8, 3), dtype=np.uint8) for n in (10, 7)]
+    features = [pool.mean(axis=(1, 2)) for pool in pixels]
+    selector = RandomPatchSelector(rate=0.3)
+    expected = clone(selector).fit(features).selected_idx_
+    for kept, pool, of_image in zip(selector.fit_transform(pixels), pixels, expected, strict=True):
+        np.testing.assert_array_equal(kept, pool[of_image])
+        assert kept.dtype == np.uint8
+    with pytest.raises(ValueError, match="dim 4"):
+        KMedoidsSelector().fit(pixels)
+
+
 @pytest.mark.parametrize(
     ("estimator", "parameters"),
     [

@@ -15,6 +15,7 @@ from patchdistill.models import BagPooling
 NUMBERS = st.floats(-1e3, 1e3, width=32)
 RNG = np.random.default_rng(0)
 IMAGES = [RNG.normal(size=(n, 3)) for n in (4, 1, 7)]
+QUANTILES = [f"q{percent}" for percent in range(101)]
 
 
 @st.composite
@@ -47,13 +48,67 @@ def test_weights_are_those_of_np_average(X):
 def test_whole_weights_are_copies():
     counts = np.array([3, 1, 0, 2])
     weighted = PatchBags(IMAGES[0], [0, 4], fields={"weights": counts})
-    assert_allclose(BagPooling().transform(weighted), BagPooling().transform([np.repeat(IMAGES[0], counts, axis=0)]))
+    copies = [np.repeat(IMAGES[0], counts, axis=0)]
+    assert_allclose(BagPooling().transform(weighted), BagPooling().transform(copies))
+    assert_array_equal(BagPooling(QUANTILES).transform(weighted), BagPooling(QUANTILES).transform(copies))
+
+
+@st.composite
+def counted(draw):
+    """One image, and how many copies there are of each patch."""
+    n, d = draw(st.integers(1, 30)), draw(st.integers(1, 3))
+    counts = draw(arrays(np.int64, n, elements=st.integers(0, 5)).filter(np.any))
+    return draw(arrays(np.float64, (n, d), elements=NUMBERS)), counts
+
+
+@given(counted(), st.sampled_from([1.0, 0.1, 1 / 3, 1e-300]))
+def test_quantiles_are_the_inverse_of_the_distribution_function(image, unit):
+    """In whole numbers, where nothing is rounded."""
+    patches, counts = image
+    X = PatchBags(patches, [0, len(patches)], fields={"weights": unit * counts})
+    expected = [
+        min(v for v in column if (reached := counts[column <= v].sum()) > 0 and 100 * reached >= p * counts.sum())
+        for p in range(101)
+        for column in patches.T
+    ]
+    assert_array_equal(BagPooling(QUANTILES).transform(X)[0], expected)
+
+
+@pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.0.0", reason="np.quantile has no weights")
+@given(counted(), st.integers(0, 100))
+def test_quantiles_are_those_of_numpy(image, percent):
+    patches, counts = image
+    X = PatchBags(patches, [0, len(patches)], fields={"weights": counts})
+    expected = np.quantile(patches, percent / 100, axis=0, method="inverted_cdf", weights=counts)
+    assert_array_equal(BagPooling([f"q{percent}"]).transform(X)[0], expected)
+
+
+@pytest.mark.parametrize("n", [10, 100, 1000])
+def test_equal_weights_are_none(n):
+    """Ten weights of 0.1 reach 10 % with the first, though their sums are rounded."""
+    image = RNG.permutation(n)[:, None]
+    expected = [[max(0, p * n // 100 - 1) for p in range(0, 101, 10)]]
+    for weights in (None, np.full(n, 0.1), np.full(n, 1 / n), np.full(n, 1 / 3, dtype=np.float32)):
+        X = PatchBags(image, [0, n], fields={} if weights is None else {"weights": weights})
+        assert_array_equal(BagPooling(QUANTILES[::10]).transform(X), expected)
+
+
+@given(bags(weighted=True))
+def test_extreme_quantiles_are_the_extreme_patches(X):
+    expected = [np.r_[image.min(axis=0), image.max(axis=0)] for image in X]
+    assert_array_equal(BagPooling(("q0", "q100")).transform(X), expected)
+
+
+def test_a_light_patch_may_be_the_extreme_one():
+    X = PatchBags(np.array([[0.0], [1.0], [2.0]]), [0, 3], fields={"weights": [1e-12, 1, 1e-12]})
+    assert_array_equal(BagPooling(("q0", "q1", "q99", "q100")).transform(X), [[0, 1, 1, 2]])
 
 
 @given(bags(weighted=True), st.randoms(use_true_random=False))
 def test_order_of_patches_does_not_matter(X, random):
     orders = [random.sample(range(n), n) for n in X.n_patches.tolist()]
-    assert_allclose(BagPooling().transform(X.take(orders)), BagPooling().transform(X), rtol=1e-9, atol=1e-9)
+    pooling = BagPooling(("mean", "std", "q10", "q90"))
+    assert_allclose(pooling.transform(X.take(orders)), pooling.transform(X), rtol=1e-9, atol=1e-9)
 
 
 def test_forms_agree():
@@ -72,9 +127,10 @@ def test_a_matrix_is_one_patch_per_image():
     assert_array_equal(pooled, np.c_[IMAGES[0], np.zeros_like(IMAGES[0])])
 
 
-@pytest.mark.parametrize("stats", [("mean",), ["std"], ("std", "mean")])
+@pytest.mark.parametrize("stats", [("mean",), ["std"], ("std", "mean"), ("q90", "std", "q0"), ["q5"]])
 def test_stats_choose_and_order(stats):
-    columns = dict(zip(("mean", "std"), np.hsplit(BagPooling().fit_transform(IMAGES), 2), strict=True))
+    legal = ("mean", "std", *QUANTILES)
+    columns = dict(zip(legal, np.hsplit(BagPooling(legal).fit_transform(IMAGES), 103), strict=True))
     pooling = BagPooling(stats=stats)
     assert_array_equal(pooling.fit_transform(IMAGES), np.hstack([columns[stat] for stat in stats]))
     names = pooling.get_feature_names_out(["a", "b", "c"])
@@ -87,10 +143,22 @@ def test_names():
     assert pooling.set_output(transform="pandas").transform(IMAGES).columns[3] == "std_x0"
 
 
-@pytest.mark.parametrize("stats", [(), ("mean", "max"), ("mean", "mean"), "mean"])
+@pytest.mark.parametrize(("stats", "computed"), [(("mean",), 1), (("std",), 2), (("q10", "q50"), 0)])
+def test_only_what_is_asked_for_is_computed(monkeypatch, stats, computed):
+    average, calls = np.average, []
+    monkeypatch.setattr(np, "average", lambda *args, **kwargs: calls.append(1) or average(*args, **kwargs))
+    monkeypatch.setattr(np, "argsort", None if computed else np.argsort)
+    BagPooling(stats).transform(IMAGES[:1])
+    assert len(calls) == computed
+
+
+@pytest.mark.parametrize(
+    "stats", [(), ("mean", "max"), ("mean", "mean"), ("q10", "q10"), "mean", ("q101",), ("q05",), ("q-1",), ("q2.5",)]
+)
 def test_refuses_other_stats(stats):
+    named = r'stats must name at least one of "mean", "std" and .* "q0", "q1", ..., "q100" .* got '
     for call in (BagPooling(stats=stats).fit, BagPooling(stats=stats).transform):
-        with pytest.raises(ValueError, match="stats.*(must name at least one|parameter of BagPooling)"):
+        with pytest.raises(ValueError, match=f"{named}|The 'stats' parameter of BagPooling"):
             call(IMAGES)
 
 

@@ -1,0 +1,87 @@
+"""Distorted panoramas as picture files, and their patches: what a pipeline begins with when everything is counted."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from _downstream_data import FULL, SMOKE, clean_picture, panorama_table, version
+from _spherical import cut_over_seam, directions, latitude_positions, spherical_labels
+from PIL import Image
+from sklearn.base import BaseEstimator
+
+from patchdistill import PatchBags
+from patchdistill.cli.progress import Progress
+from patchdistill.images import read_image
+from patchdistill.journal.files import write_whole
+from patchdistill.sampling import StatelessBagMixin
+
+# Enough for labels that differ, and few enough to train networks on a CPU.
+KINDS, LEVELS = ("clean", "JPEG", "blur", "noise"), (0, 2, 4)
+
+
+class PanoramaFiles(NamedTuple):
+    """Picture files with their labels and scenes, one after the other."""
+
+    paths: list
+    labels: np.ndarray
+    scenes: np.ndarray
+
+
+def write_panoramas(folder, *, smoke=False):
+    """Write the versions of every panorama that are not there yet, and their labels.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where; it is made if need be.
+    smoke : bool, default=False
+        Whether to do it with three bundled photographs, squeezed.
+
+    Returns
+    -------
+    PanoramaFiles
+        Labels are ``ws_ssim``, the structural similarity weighted by the area on the sphere.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    records = [r for r in panorama_table(smoke=smoke) if r.kind in KINDS and r.level in LEVELS]
+    progress = Progress("panoramas", len(records))
+    paths, labels = [], []
+    for record in records:
+        path = folder / f"{record.scene}_{record.kind}_{record.level}.png"
+        if not path.with_suffix(".json").exists():
+            reference = clean_picture(record, SMOKE if smoke else FULL)
+            picture = version(reference, record)
+            write_whole(
+                path, lambda file, picture=picture: Image.fromarray(picture).save(file, "PNG", compress_level=1)
+            )
+            label = json.dumps(spherical_labels(reference, picture)["ws_ssim"])
+            write_whole(path.with_suffix(".json"), lambda file, label=label: file.write_text(label))
+        paths.append(path)
+        labels.append(json.loads(path.with_suffix(".json").read_text()))
+        progress.step()
+    progress.finish("panoramas are there")
+    return PanoramaFiles(paths, np.array(labels), np.array([record.scene for record in records]))
+
+
+class PanoramaSampler(StatelessBagMixin, BaseEstimator):
+    """Read panoramas and cut patches at even spacing on the sphere, with the fields ``lat`` and ``lon`` in degrees."""
+
+    _parameter_constraints = {}
+
+    def __init__(self, n_patches=180, patch_size=64):
+        self.n_patches = n_patches
+        self.patch_size = patch_size
+
+    def transform(self, X):
+        """Cut the patches of the panoramas in some files."""
+        pixels, places = [], {"lat": [], "lon": []}
+        for path in X:
+            panorama = read_image(path)
+            size = panorama.shape[:2]
+            top, left = latitude_positions(*size, self.n_patches, self.patch_size)
+            pixels.append(cut_over_seam(panorama, top, left, self.patch_size))
+            for name, degrees in zip(places, directions(top, left, *size, self.patch_size), strict=True):
+                places[name].append(degrees)
+        return PatchBags.from_list(pixels, fields=places, ids=[Path(path).stem for path in X])

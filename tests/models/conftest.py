@@ -1,0 +1,12 @@
+import importlib.util
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """The networks of the tests are small: on a busy machine more threads make them many times slower."""
+    if importlib.util.find_spec("torch"):
+        import torch
+
+        torch.set_num_threads(1)
