@@ -9,15 +9,19 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
-SCRIPTS = sorted([*FOLDER.glob("bench_*.py"), *FOLDER.glob("study_*.py")])
+NEEDED = {
+    "bench_backends": ("torch",),
+    "bench_end_to_end": ("skorch",),
+    "bench_large_models": ("skorch", "transformers"),
+}
 
 
 @pytest.mark.parametrize(
     "script", sorted([*FOLDER.glob("bench_*.py"), *FOLDER.glob("study_*.py")]), ids=lambda path: path.stem
 )
 def test_smoke(script, tmp_path):
-    if script.stem == "bench_backends":
-        pytest.importorskip("torch")
+    for package in NEEDED.get(script.stem, ()):
+        pytest.importorskip(package)
     out = tmp_path / "results.json"
     # Without the test data, so that it is the same everywhere.
     environment = {**os.environ, "PATCHDISTILL_TEST_DATA": str(tmp_path)}

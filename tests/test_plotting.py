@@ -3,7 +3,8 @@ import pytest
 
 from patchdistill import PatchBags, select_patches
 from patchdistill.embedding import PatchStatistics
-from patchdistill.plotting import SelectionDisplay
+from patchdistill.models.compute import ComputeReport, StageCost
+from patchdistill.plotting import ComputeDisplay, SelectionDisplay
 from patchdistill.sampling import GridSampler
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -113,3 +114,36 @@ def test_says_what_to_install(image, patches, selection, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r'SelectionDisplay needs matplotlib.*\n.*"patchdistill\[viz\]"'):
         SelectionDisplay.from_selection(image, patches, selection)
+
+
+COSTS = [
+    ("all", "training", "model", 8.0),
+    ("all", "inference", "model", 2.0),
+    ("kept", "training", "select", 1.0),
+    ("kept", "training", "model", 3.0),
+    ("kept", "inference", "select", 0.5),
+    ("kept", "inference", "model", 0.5),
+]
+
+
+def test_the_bars_of_a_report_are_its_seconds_end_to_end():
+    report = ComputeReport(tuple(StageCost(*cost, None) for cost in COSTS))
+    display = ComputeDisplay.from_report(report)
+    assert {key: bar.get_width() for key, bar in display.bars_.items()} == {cost[:3]: cost[3] for cost in COSTS}
+    for variant in report.variants:
+        bars = [bar for key, bar in display.bars_.items() if key[0] == variant]
+        starts = [bar.get_x() for bar in bars]
+        np.testing.assert_allclose(starts, np.cumsum([0, *(bar.get_width() for bar in bars)])[:-1])
+        assert len({bar.get_y() for bar in bars}) == 1
+    assert [text.get_text().strip() for text in display.ax_.texts] == ["10 s, 100%", "5 s, 50%"]
+    color = {key: bar.get_facecolor() for key, bar in display.bars_.items()}
+    assert color["all", "training", "model"] == color["kept", "inference", "model"]
+    assert color["kept", "training", "select"] != color["kept", "training", "model"]
+    hatched = {key[1] for key, bar in display.bars_.items() if bar.get_hatch()}
+    assert hatched == {"inference"}
+
+
+def test_a_report_is_drawn_where_it_is_told_to():
+    _, ax = matplotlib.pyplot.subplots()
+    report = ComputeReport((StageCost("kept", "training", "model", 2.0, None),))
+    assert ComputeDisplay.from_report(report, ax=ax).ax_ is ax

@@ -10,6 +10,7 @@ from skorch.utils import is_dataset
 
 from patchdistill.models.datasets import BagDataset, pad_collate
 from patchdistill.models.inputs import check_labels
+from patchdistill.modules.devices import check_device
 from patchdistill.modules.layers import SCORES, one_per_row, tensor_of
 
 
@@ -105,6 +106,12 @@ torch Dataset
         finally:
             self._groups = None
 
+    def initialize(self):
+        """Make the module and all that trains it; called by skorch."""
+        if self.device is not None:
+            check_device(self.device)
+        return super().initialize()
+
     def check_data(self, X, y):
         """Check the labels; called by skorch."""
         if not is_dataset(X):
@@ -158,7 +165,7 @@ def _seeded(random_state, device):
         yield
         return
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
-    devices = [torch.device(device)] if torch.device(device).type == "cuda" else []
-    with torch.random.fork_rng(devices):
+    on_gpu = device is not None and torch.device(device).type == "cuda" and torch.cuda.is_available()
+    with torch.random.fork_rng([device] if on_gpu else []):
         torch.manual_seed(seed)
         yield

@@ -66,6 +66,25 @@ def test_without_labels_inference_of_a_fitted_pipeline():
     assert {cost.phase for cost in report.stages} == {"inference"}
 
 
+def test_the_median_time_is_taken_and_operations_are_counted_in_a_run_of_their_own():
+    runs = []
+
+    class Irregular(Slow):
+        def fit_transform(self, X, y=None):
+            runs.append(y)
+            time.sleep([0.0, 0.3, 0.1, 0.2][len(runs) - 1])
+            return X
+
+    pipeline = make_pipeline(Irregular(0.0), BagPooling(), Ridge())
+    report = compute_report({"it": pipeline}, IMAGES, LABELS, repeats=3)
+    assert len(runs) == 4
+    assert 0.2 <= report.seconds("it", "training", "irregular") < 0.3
+    runs.clear()
+    report = compute_report({"it": pipeline}, IMAGES, LABELS, repeats=2, count_flops=False)
+    assert len(runs) == 2
+    assert all(cost.flops is None for cost in report.stages)
+
+
 def test_the_pipeline_is_not_fitted():
     pipeline = make_pipeline(ResidualPatchSelector(), BagPooling(), Ridge())
     compute_report(pipeline, IMAGES, LABELS)
@@ -154,6 +173,11 @@ def test_a_cache_that_is_full_costs_no_operations(tmp_path):
 def test_refuses(pipeline, error, message):
     with pytest.raises(error, match=message):
         compute_report(pipeline, IMAGES, LABELS)
+
+
+def test_refuses_no_repeats():
+    with pytest.raises(ValueError, match="repeats=0 is not valid"):
+        compute_report(PIPELINE, IMAGES, LABELS, repeats=0)
 
 
 def test_refuses_other_names():

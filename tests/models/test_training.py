@@ -40,7 +40,7 @@ def net(module=PatchTransformer, **parameters):
 
 
 def weights_of(fitted):
-    return torch.cat([parameter.detach().flatten() for parameter in fitted.module_.parameters()]).numpy()
+    return torch.cat([parameter.detach().cpu().flatten() for parameter in fitted.module_.parameters()]).numpy()
 
 
 def test_learns_what_there_is_to_learn():
@@ -188,6 +188,23 @@ class Broken(Wide):
 def test_refuses(model, y, message):
     with pytest.raises(ValueError, match=message):
         model.fit(IMAGES, y)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_that_is_not_there():
+    with pytest.raises(ValueError, match="was asked for, but PyTorch finds 0 CUDA devices"):
+        net(device="cuda").fit(IMAGES, LABELS)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_trains_on_a_gpu():
+    on_cpu, on_gpu = net().fit(IMAGES, LABELS), net(device="cuda").fit(IMAGES, LABELS)
+    assert_allclose(on_gpu.predict(IMAGES), on_cpu.predict(IMAGES), atol=1e-3)
+    assert_array_equal(weights_of(net(device="cuda").fit(IMAGES, LABELS)), weights_of(on_gpu))
+
+
+def test_the_device_may_be_left_to_the_module():
+    assert_array_equal(weights_of(net(device=None).fit(IMAGES, LABELS)), weights_of(net().fit(IMAGES, LABELS)))
 
 
 def test_refuses_scores_that_are_not_finite():
