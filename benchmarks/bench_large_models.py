@@ -2,8 +2,8 @@
 
 The networks are those of `transformers`, with random weights, at 224 x 224 pixels; 180 patches of each picture.
 Selection is on natural-scene statistics, or on the features of the network itself, for which all patches have to go
-through it. On a GPU training is counted as well, one epoch; on a CPU inference alone, on few pictures. The time does not
-depend on what is in the pictures or the weights.
+through it. On a GPU training is counted as well, one epoch; on a CPU inference alone, on few pictures. The time depends
+neither on what is in the pictures nor on the weights.
 """
 
 import numpy as np
@@ -12,6 +12,7 @@ from _common import arguments, real_pictures, write_results
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import ResNetConfig, ResNetForImageClassification, ViTConfig, ViTForImageClassification
 
 from patchdistill import ResidualPatchSelector
@@ -64,6 +65,13 @@ def pipelines(network, part, size, device, n_patches):
     return {name: Pipeline([("sampling", sampler), *steps, ("model", model)]) for name, steps in selections.items()}
 
 
+def gflop(network, size):
+    """Operations of one patch, forward, in units of 10^9."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros(1, 3, size, size, device=next(network.parameters()).device))
+    return round(counter.get_total_flops() / 1e9, 3)
+
+
 def account(compared, pictures, labels, device):
     """Cost of every pipeline: with training on a GPU, of inference alone on the CPU."""
     if device != "cpu":
@@ -85,12 +93,12 @@ def main():
     results = {}
     with threadpool_limits(1):
         for name, (network, part, size) in networks(options.smoke).items():
-            report = account(
-                pipelines(network, part, size, options.device, n_patches), pictures, labels, options.device
-            )
+            compared = pipelines(network, part, size, options.device, n_patches)
+            report = account(compared, pictures, labels, options.device)
             print(name, report, sep="\n", flush=True)
             results[name] = {
                 "n_parameters": sum(parameter.numel() for parameter in network.parameters()),
+                "gflop_per_patch": gflop(network, size),
                 "stages": [{**stage, "seconds": round(stage["seconds"], 4)} for stage in report.to_dict()["stages"]],
                 "share_of_all_patches": {variant: round(report.ratio(variant), 4) for variant in report.variants},
             }
