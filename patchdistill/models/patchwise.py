@@ -4,8 +4,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from patchdistill._compat import HasMethods, StrOptions, _fit_context
-from patchdistill.forms import own_weights
+from patchdistill._compat import HasMethods, StrOptions, _check_feature_names, _check_n_features, _fit_context
+from patchdistill.forms import check_features, own_weights
 from patchdistill.models.aggregation import AGGREGATES, aggregate_scores
 from patchdistill.models.inputs import check_labels, read_patches
 
@@ -83,10 +83,9 @@ class PatchwiseRegressor(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
         self : object
             Fitted estimator.
         """
-        bags = read_patches(X, self.field)
+        bags, rows = self._read(X, reset=True)
         labels = check_labels(y, len(bags))
-        self.n_features_in_ = int(np.prod(bags.values.shape[1:]))
-        self.estimator_ = clone(self.estimator).fit(np.asarray(bags.values), np.repeat(labels, bags.n_patches))
+        self.estimator_ = clone(self.estimator).fit(rows, np.repeat(labels, bags.n_patches))
         return self
 
     def predict(self, X):
@@ -124,16 +123,21 @@ class PatchwiseRegressor(RegressorMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _score(self, X):
         check_is_fitted(self)
-        bags = read_patches(X, self.field)
-        scores = np.asarray(self.estimator_.predict(np.asarray(bags.values)))
-        if scores.size != len(bags.values):
+        bags, rows = self._read(X, reset=False)
+        scores = np.asarray(self.estimator_.predict(rows))
+        if scores.size != len(rows):
             raise ValueError(
-                f"{type(self.estimator_).__name__} predicted an array of shape {scores.shape} for {len(bags.values)} "
-                "patches; it must predict one number per patch."
+                f"{type(self.estimator_).__name__} predicted an array of shape {scores.shape} for {len(rows)} patches; "
+                "it must predict one number per patch."
             )
         return bags, np.split(scores.reshape(-1), bags.offsets[1:-1])
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = True
-        return tags
+    def _read(self, X, reset):
+        """Images, and the rows of all their patches; features are checked, pixels are not."""
+        _check_feature_names(self, X, reset=reset)
+        bags = read_patches(X, self.field)
+        rows = np.asarray(bags.values)
+        if rows.ndim == 2:
+            rows = check_features(rows, bags.offsets)
+        _check_n_features(self, rows, reset=reset)
+        return bags, rows

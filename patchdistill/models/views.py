@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from patchdistill.backends import holds_tensors
 from patchdistill.selection import select_patches
 from patchdistill.selector import ResidualPatchSelector
 
@@ -28,6 +29,8 @@ shape (n_patches_i, n_features)
 
     Raises
     ------
+    TypeError
+        If these are no tensors.
     ValueError
         If images of one tensor keep different numbers of patches; pass a list.
 
@@ -47,6 +50,11 @@ shape (n_patches_i, n_features)
     >>> torch.take_along_dim(E, kept[:, :, None], dim=1).shape
     torch.Size([2, 5, 64])
     """
+    if not holds_tensors(embeddings):
+        raise TypeError(
+            f"embeddings is a {type(embeddings).__name__} without tensors; pass tensors, or call select_patches(E).indices "
+            "on the array of each image."
+        )
     if isinstance(embeddings, torch.Tensor) and embeddings.ndim == 2:
         return select_patches(embeddings, rate=rate, **parameters).indices
     kept = ResidualPatchSelector(rate=rate, **parameters).fit(embeddings).selected_idx_

@@ -94,6 +94,13 @@ def test_refuses_other_labels(y, message):
         PatchwiseRegressor(Ridge()).fit(IMAGES, y)
 
 
+def test_refuses_other_features():
+    with pytest.raises(ValueError, match="X has 2 features, but PatchwiseRegressor is expecting 3 features as input"):
+        PatchwiseRegressor(Ridge()).fit(IMAGES, LABELS).predict([np.ones((2, 2))])
+    with pytest.raises(ValueError, match=r"Input X contains NaN \(image 1, patch 0\)"):
+        PatchwiseRegressor(Ridge()).fit([IMAGES[0], np.full((1, 3), np.nan)], LABELS[:2])
+
+
 def test_refuses_a_regressor_of_several_numbers():
     class Several(Ridge):
         def predict(self, X):
@@ -115,3 +122,20 @@ def test_a_regressor_of_skorch():
     images = [image.astype(np.float32) for image in IMAGES]
     model = PatchwiseRegressor(net.set_params(train_split=None)).fit(images, LABELS.astype(np.float32))
     assert model.predict(images).shape == (4,)
+
+
+def test_a_network_of_skorch_on_pixels():
+    torch = pytest.importorskip("torch")
+    skorch = pytest.importorskip("skorch")
+    from patchdistill.models import Preprocess
+
+    rng = np.random.default_rng(0)
+    pixels = [rng.integers(0, 256, (n, 8, 8, 3), dtype=np.uint8) for n in (4, 3, 5)]
+    X = PatchBags.from_list([np.zeros((len(image), 2)) for image in pixels], fields={"pixels": pixels})
+    module = torch.nn.Sequential(Preprocess(), torch.nn.Conv2d(3, 1, 8), torch.nn.Flatten(0))
+    net = skorch.NeuralNetRegressor(module, max_epochs=2, train_split=None, verbose=0)
+    model = PatchwiseRegressor(net, field="pixels").fit(X, np.float32([0.1, 0.5, 0.9]))
+    assert_allclose(
+        model.predict(X),
+        PatchwiseRegressor(net, field="pixels").fit(pixels, np.float32([0.1, 0.5, 0.9])).predict(pixels),
+    )

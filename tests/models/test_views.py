@@ -33,6 +33,12 @@ def test_no_gradient_is_needed_or_given():
     assert not kept.requires_grad
 
 
+@pytest.mark.parametrize("embeddings", [E.numpy(), [E[0].numpy()], []])
+def test_refuses_what_is_no_tensor(embeddings):
+    with pytest.raises(TypeError, match="without tensors; pass tensors, or call select_patches"):
+        select_indices(embeddings)
+
+
 def test_refuses_a_tensor_whose_images_keep_different_numbers():
     different = torch.cat([E[:1], E[:1, :2].repeat(1, 10, 1)])
     with pytest.raises(ValueError, match="which do not make one tensor. Pass a list of tensors"):
