@@ -8,6 +8,9 @@ import matplotlib.pyplot as plt  # noqa: E402
 from study_tables import study_table  # noqa: E402
 from tables import _load  # noqa: E402
 
+from patchdistill.models.compute import ComputeReport, StageCost  # noqa: E402
+from patchdistill.plotting import ComputeDisplay  # noqa: E402
+
 # Told apart without color too: each has its own marker and line.
 STYLES = {
     "default selection": {"color": "#0072b2", "marker": "o", "linestyle": "-"},
@@ -126,4 +129,10 @@ def growth():
     return figure
 
 
-FIGURES = {"rate_curves": rate_curves, "sensitivity": sensitivity, "growth": growth}
+def end_to_end():
+    """Cost of a network on all patches, on selected ones and on random ones, stage by stage."""
+    stages = _load("bench_end_to_end")["stages"]
+    return ComputeDisplay.from_report(ComputeReport(tuple(StageCost(**stage) for stage in stages))).figure_
+
+
+FIGURES = {"rate_curves": rate_curves, "sensitivity": sensitivity, "growth": growth, "end_to_end": end_to_end}

@@ -52,8 +52,8 @@ shape (n_patches_i, n_features)
     """
     if not holds_tensors(embeddings):
         raise TypeError(
-            f"embeddings is a {type(embeddings).__name__} without tensors; pass tensors, or call select_patches(E).indices "
-            "on the array of each image."
+            f"embeddings is a {type(embeddings).__name__} without tensors; pass tensors, or call "
+            "select_patches(E).indices on the array of each image."
         )
     if isinstance(embeddings, torch.Tensor) and embeddings.ndim == 2:
         return select_patches(embeddings, rate=rate, **parameters).indices
