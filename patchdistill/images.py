@@ -248,6 +248,22 @@ def check_pixels(pixels, index, ndim=3):
     return pixels
 
 
+def is_pixels(patches):
+    """Tell pixels from features by their shape.
+
+    Parameters
+    ----------
+    patches : ndarray or Tensor of shape (n_patches, ...)
+        Patches.
+
+    Returns
+    -------
+    bool
+        Whether every patch is (height, width, 3).
+    """
+    return len(patches.shape) == 4 and patches.shape[-1] == 3
+
+
 def check_same_range(pixels, index, first):
     """Check that pixels can share an array with those of the first image.
 

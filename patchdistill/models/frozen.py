@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from patchdistill._compat import Interval, StrOptions, _fit_context, import_optional
-from patchdistill.evaluation.mapping import fit_mapping
+from patchdistill.evaluation.mapping import MAPPINGS, fit_mapping
 from patchdistill.forms import own_weights
 from patchdistill.models.aggregation import AGGREGATES, aggregate_scores
 from patchdistill.models.inputs import check_labels, read_patches
@@ -72,7 +72,7 @@ class FrozenModuleRegressor(RegressorMixin, BaseEstimator):
 
     _parameter_constraints = {
         "module": [callable],
-        "mapping": [StrOptions({"linear", "logistic4", "logistic5"}), None],
+        "mapping": [StrOptions(set(MAPPINGS)), None],
         "output": [StrOptions({"patch", "image"})],
         "column": [Interval(numbers.Integral, 0, None, closed="left"), None],
         "aggregate": [StrOptions(set(AGGREGATES))],

@@ -3,6 +3,7 @@
 import numpy as np
 
 from patchdistill.forms import check_bags
+from patchdistill.images import is_pixels
 
 PIXELS = "pixels"
 
@@ -33,7 +34,7 @@ def read_patches(X, field):
         return bags
     if field in bags.fields:
         return bags.with_values(bags.fields[field])
-    if field == PIXELS and len(bags.values.shape) == 4 and bags.values.shape[-1] == 3:
+    if field == PIXELS and is_pixels(bags.values):
         return bags
     raise ValueError(
         f"field={field!r} is no field of the patches, which have {sorted(bags.fields)} and values of shape "

@@ -4,8 +4,6 @@ import difflib
 
 import torch
 
-POOLINGS = ("mean", "max", "cls")
-
 # Where models of `transformers` keep what is wanted.
 FEATURES, SCORES = ("last_hidden_state", "logits"), ("logits",)
 

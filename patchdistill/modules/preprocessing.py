@@ -79,22 +79,6 @@ class Preprocess(nn.Module):
         return x.to(self.mean.dtype)
 
 
-def is_pixels(patches):
-    """Tell pixels from features by their shape.
-
-    Parameters
-    ----------
-    patches : ndarray or Tensor of shape (n_patches, ...)
-        Patches.
-
-    Returns
-    -------
-    bool
-        Whether every patch is (height, width, 3).
-    """
-    return len(patches.shape) == 4 and patches.shape[-1] == 3
-
-
 def _as_pair(size):
     if size is None:
         return None

@@ -7,8 +7,6 @@ from torch import nn
 
 from patchdistill.modules.devices import check_device
 
-AUTOCAST = ("bfloat16", "float16")
-
 
 @contextmanager
 def inference(module, device=None, autocast=None):

@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 
+from patchdistill.images import is_pixels
 from patchdistill.modules.layers import SCORES, one_per_row, tensor_of
-from patchdistill.modules.preprocessing import Preprocess, is_pixels
+from patchdistill.modules.preprocessing import Preprocess
 from patchdistill.modules.running import in_batches, inference
 
 

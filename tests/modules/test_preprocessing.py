@@ -7,7 +7,8 @@ from PIL import Image
 
 torch = pytest.importorskip("torch")
 
-from patchdistill.modules.preprocessing import Preprocess, is_pixels  # noqa: E402
+from patchdistill.images import is_pixels  # noqa: E402
+from patchdistill.modules.preprocessing import Preprocess  # noqa: E402
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 12, 17, 3), dtype=np.uint8)
 SIDES = st.integers(1, 40)
