@@ -19,12 +19,13 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "numpydoc",
+    "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "generated/tables"]  # tables are included by pages
 # Every reference to a name of this package must hold; those of others would need the network to check.
 nitpicky = True
-_others = "numpy|scipy|sklearn|joblib|matplotlib|pandas|PIL|skimage|torch|pytest|hypothesis"
+_others = "numpy|scipy|sklearn|joblib|matplotlib|pandas|PIL|skimage|torch|skorch|pytest|hypothesis"
 nitpick_ignore_regex = [(r"py:.*", rf"({_others})\b.*")]
 
 autosummary_generate = True
@@ -32,6 +33,21 @@ autosummary_imported_members = False
 autodoc_typehints = "none"
 # The class pages list their own methods (see _templates); a second list, with what scikit-learn adds, says nothing.
 numpydoc_show_class_members = False
+
+# The tutorials are run. Nothing on their pages tells how long that took, or is the same for another reason: a page that
+# changes with every build hides the changes that matter.
+sphinx_gallery_conf = {
+    "examples_dirs": "tutorials",
+    "gallery_dirs": "generated/tutorials",
+    "filename_pattern": r"/plot_",
+    "capture_repr": (),
+    "remove_config_comments": True,
+    "write_computation_times": False,
+    "show_memory": False,
+    "show_signature": False,
+    "download_all_examples": False,
+    "thumbnail_size": (480, 240),
+}
 
 # The theme that comes with Sphinx: no further dependency, no script or font from elsewhere. Only the formulas load a
 # script, in the reader's browser.

@@ -94,6 +94,11 @@ def test_is_the_regressor_of_skorch_with_our_data_set_and_batches():
     assert_array_equal(ours.fit(IMAGES, LABELS).predict(IMAGES), expected)
 
 
+def test_training_images_are_shuffled():
+    in_order = net(iterator_train__shuffle=False, batch_size=2).fit(IMAGES, LABELS)
+    assert not np.array_equal(weights_of(in_order), weights_of(net(batch_size=2).fit(IMAGES, LABELS)))
+
+
 def test_early_stopping_on_scenes_apart():
     seen = []
 
