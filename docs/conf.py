@@ -22,7 +22,8 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "generated/tables"]  # tables are included by pages
+# Tables are included by pages; the pages of the tutorials are made from the scripts.
+exclude_patterns = ["_build", "generated/tables", "tutorials"]
 # Every reference to a name of this package must hold; those of others would need the network to check.
 nitpicky = True
 _others = "numpy|scipy|sklearn|joblib|matplotlib|pandas|PIL|skimage|torch|skorch|pytest|hypothesis"

@@ -54,20 +54,24 @@ def import_optional(name, needed_by, extra):
         ) from error
 
 
-def lazy_names(package, names):
-    """Make the ``__getattr__`` (PEP 562) of a package some of whose names need an optional package.
+def lazy_names(package, others, names):
+    """Make the ``__getattr__`` and ``__dir__`` (PEP 562) of a package some of whose names need an optional package.
 
     Parameters
     ----------
     package : str
         Name of the package.
+    others : list of str
+        Its other names.
     names : dict of str to tuple of (str, str, str)
         For each name the module that defines it, the optional package this needs, and the extra that installs it.
 
     Returns
     -------
-    callable
+    __getattr__ : callable
         Imports the module when the name is first asked for.
+    __dir__ : callable
+        Lists all names, for those who look.
     """
 
     def __getattr__(name):
@@ -77,4 +81,7 @@ def lazy_names(package, names):
         import_optional(needed, f"{package}.{name}", extra)
         return getattr(importlib.import_module(module), name)
 
-    return __getattr__
+    def __dir__():
+        return sorted([*others, *names])
+
+    return __getattr__, __dir__

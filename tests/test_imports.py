@@ -3,6 +3,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+import patchdistill.embedding
+import patchdistill.models
+
 OPTIONAL = (
     "torch",
     "skorch",
@@ -38,3 +43,21 @@ def test_the_core_works_where_the_optional_packages_are_missing(tmp_path):
         [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("package", [patchdistill.embedding, patchdistill.models], ids=lambda package: package.__name__)
+def test_names_that_need_optional_packages_are_listed_and_the_rest_can_be_starred(package):
+    assert set(package.__all__) < set(dir(package))
+    namespace = {}
+    exec(f"from {package.__name__} import *", namespace)
+    assert set(package.__all__) <= set(namespace)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        package.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("package", [patchdistill.embedding, patchdistill.models], ids=lambda package: package.__name__)
+def test_every_name_that_is_listed_is_there(package):
+    pytest.importorskip("torch")
+    pytest.importorskip("skorch")
+    for name in dir(package):
+        assert getattr(package, name).__name__ == name

@@ -6,4 +6,6 @@ from patchdistill.embedding.statistics import PatchStatistics, patch_statistics
 
 __all__ = ["PatchStatistics", "TorchEmbedder", "embed_patches", "patch_statistics"]
 
-__getattr__ = lazy_names(__name__, {"load_weights": ("patchdistill.modules.weights", "torch", "torch")})
+_TORCH = {"load_weights": ("patchdistill.modules.weights", "torch", "torch")}
+
+__getattr__, __dir__ = lazy_names(__name__, __all__, _TORCH)

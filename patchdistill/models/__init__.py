@@ -38,4 +38,4 @@ __all__ = [
     "view_adjacency",
 ]
 
-__getattr__ = lazy_names(__name__, {**_TORCH, **_SKORCH})
+__getattr__, __dir__ = lazy_names(__name__, __all__, {**_TORCH, **_SKORCH})

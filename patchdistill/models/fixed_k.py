@@ -71,7 +71,7 @@ class FixedK(StatelessBagMixin, BaseEstimator):
     --------
     fixed_k_indices : The same for one image.
     patchdistill.ResidualPatchSelector : Selects the patches; put one with ``rate=k`` before.
-    patchdistill.models.adjacency.view_adjacency : Which of the patches are neighbors.
+    patchdistill.models.view_adjacency : Which of the patches are neighbors.
 
     Notes
     -----
