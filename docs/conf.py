@@ -35,15 +35,17 @@ autodoc_typehints = "none"
 # The class pages list their own methods (see _templates); a second list, with what scikit-learn adds, says nothing.
 numpydoc_show_class_members = False
 
-# The tutorials are run. Nothing on their pages tells how long that took, or is the same for another reason: a page that
-# changes with every build hides the changes that matter.
+# The tutorials are run, in the order of their numbers. How long that took is left out: a page that changes with every
+# build hides the changes that matter.
 sphinx_gallery_conf = {
     "examples_dirs": "tutorials",
     "gallery_dirs": "generated/tutorials",
     "filename_pattern": r"/plot_",
+    "within_subsection_order": "FileNameSortKey",
     "capture_repr": (),
     "remove_config_comments": True,
     "write_computation_times": False,
+    "min_reported_time": 1e9,
     "show_memory": False,
     "show_signature": False,
     "download_all_examples": False,

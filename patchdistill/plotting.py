@@ -300,7 +300,9 @@ class ComputeDisplay:
         variants = self.report.variants
         if ax is None:
             _, ax = pyplot.subplots(figsize=(9, 1.4 + 0.45 * len(variants)), layout="constrained")
-        stages = list(dict.fromkeys(cost.stage for cost in self.report.stages))
+        # In the order of the pipeline that has most of them: others may leave out what comes first there.
+        per_variant = [[cost.stage for cost in self.report.stages if cost.variant == variant] for variant in variants]
+        stages = list(dict.fromkeys(stage for stages in sorted(per_variant, key=len, reverse=True) for stage in stages))
         colors = dict(zip(stages, pyplot.get_cmap("viridis")(np.linspace(0.15, 0.95, len(stages))), strict=True))
         ends = dict.fromkeys(variants, 0.0)
         self.bars_ = {}

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,10 @@ ROOT = Path(__file__).resolve().parent.parent
 def test_sphinx_builds_without_warnings(tmp_path):
     pytest.importorskip("sphinx")
     pytest.importorskip("numpydoc")
+    pytest.importorskip("sphinx_gallery")
+    pytest.importorskip("skorch")  # the tutorials run
+    pytest.importorskip("transformers")
+    pytest.importorskip("skimage")
     # A copy, because autosummary writes its pages beside the sources. README and package are not needed there.
     shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("_build", "generated"))
     shutil.copytree(ROOT / "benchmarks" / "results", tmp_path / "benchmarks" / "results")
@@ -26,6 +31,10 @@ def test_sphinx_builds_without_warnings(tmp_path):
     build = subprocess.run([*command, tmp_path / "docs", tmp_path / "html"], cwd=ROOT, capture_output=True, text=True)
     assert build.returncode == 0, build.stderr
     assert (tmp_path / "html" / "index.html").is_file()
+    for script in (ROOT / "docs" / "tutorials").glob("plot_*.py"):
+        page = (tmp_path / "html" / "generated" / "tutorials" / f"{script.stem}.html").read_text(encoding="utf-8")
+        assert "sphx-glr-script-out" in page, f"{script.name} did not run"
+        assert "sphx_glr_" + script.stem + "_001.png" in page, f"{script.name} has no figure"
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs" / "user_guide").glob("*.rst")), ids=lambda page: page.stem)
@@ -59,16 +68,33 @@ def test_readme_has_the_figures_of_the_files(monkeypatch):
     assert tables.MARKS[0] + tables.readme_figures() + tables.MARKS[1] in text
 
 
-def test_readme_example_runs(tmp_path):
+@pytest.fixture
+def readme_names(tmp_path):
+    """What the README leaves to the reader: files, opinion scores, scenes."""
     Image = pytest.importorskip("PIL.Image")
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    example = re.search(r"```python\n(.*?)```", text, re.DOTALL)
-    code = "\n" * text[: example.start(1)].count("\n") + example.group(1)  # a failure names the line of the README
     rng = np.random.default_rng(0)
     paths = [tmp_path / f"{i}.png" for i in range(10)]
     for path in paths:
         Image.fromarray(rng.integers(0, 256, (96, 128, 3), dtype=np.uint8)).save(path)
-    # The README leaves these three to the reader.
-    names = {"paths": paths, "mos": np.linspace(1, 5, 10), "scenes": np.repeat(np.arange(5), 2)}
-    exec(compile(code, "README.md", "exec"), names)
-    assert names["predicted"].shape == (10,)
+    return {"paths": paths, "mos": np.linspace(1, 5, 10), "scenes": np.repeat(np.arange(5), 2)}
+
+
+def readme_example(number):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    example = list(re.finditer(r"```python\n(.*?)```", text, re.DOTALL))[number]
+    code = "\n" * text[: example.start(1)].count("\n") + example.group(1)  # a failure names the line of the README
+    return compile(code, "README.md", "exec")
+
+
+def test_readme_example_runs(readme_names):
+    exec(readme_example(0), readme_names)
+    assert readme_names["predicted"].shape == (10,)
+
+
+def test_readme_example_with_a_network_runs(readme_names):
+    nn = pytest.importorskip("torch.nn")
+    layers = {"layer1": nn.Conv2d(3, 8, 3, stride=4), "flatten": nn.Flatten(), "score": nn.Linear(8 * 16 * 16, 1)}
+    readme_names["network"] = nn.Sequential(OrderedDict(layers))
+    exec(readme_example(1), readme_names)
+    assert readme_names["predicted"].shape == (10,)
+    assert np.isfinite(readme_names["predicted"]).all()

@@ -139,6 +139,7 @@ def test_the_bars_of_a_report_are_its_seconds_end_to_end():
     color = {key: bar.get_facecolor() for key, bar in display.bars_.items()}
     assert color["all", "training", "model"] == color["kept", "inference", "model"]
     assert color["kept", "training", "select"] != color["kept", "training", "model"]
+    assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == ["select", "model", "inference"]
     hatched = {key[1] for key, bar in display.bars_.items() if bar.get_hatch()}
     assert hatched == {"inference"}
 

@@ -4,6 +4,7 @@ import statistics
 import sys
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
@@ -137,7 +138,7 @@ class ComputeReport:
         return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
-def compute_report(pipeline, X, y=None, *, X_test=None, repeats=1, count_flops=True):
+def compute_report(pipeline, X, y=None, *, X_test=None, fit_params=None, repeats=1, count_flops=True):
     """Measure what every stage of a pipeline costs, on kept patches and on all.
 
     All patches are embedded before some are kept: a selection pays if what it saves in the model is more than what the
@@ -157,6 +158,8 @@ def compute_report(pipeline, X, y=None, *, X_test=None, repeats=1, count_flops=T
         fitted.
     X_test : object, default=None
         What to predict; `X` by default.
+    fit_params : dict of str to object, default=None
+        What steps need in training besides, such as ``{"model__groups": scenes}``, as for ``Pipeline.fit``.
     repeats : int, default=1
         How many times to take the time; the median is reported.
     count_flops : bool, default=True
@@ -204,8 +207,9 @@ def compute_report(pipeline, X, y=None, *, X_test=None, repeats=1, count_flops=T
     X_test = X if X_test is None else X_test
     stages = []
     for variant, each in pipelines.items():
-        counted = _run(each, X, y, X_test, _flops) if count_flops else {}
-        timed = [_run(each, X, y, X_test, _seconds) for _ in range(repeats)]
+        data = X, y, X_test, fit_params or {}
+        counted = _run(each, *data, _flops) if count_flops else {}
+        timed = [_run(each, *data, _seconds) for _ in range(repeats)]
         for phase, stage in timed[0]:
             seconds = statistics.median(run[phase, stage] for run in timed)
             stages.append(StageCost(variant, phase, stage, seconds, counted.get((phase, stage)) or None))
@@ -224,7 +228,7 @@ def _without_selection(pipeline):
     return Pipeline(steps)
 
 
-def _run(pipeline, X, y, X_test, measure):
+def _run(pipeline, X, y, X_test, fit_params, measure):
     """Cost of every step: in training, if there are labels, and in inference."""
     costs = {}
     steps = (pipeline if y is None else clone(pipeline)).steps
@@ -233,13 +237,17 @@ def _run(pipeline, X, y, X_test, measure):
     if y is not None:
         data = X
         for name, step in transformers:
-            data, costs[TRAINING, name] = measure(step.fit_transform, data, y)
-        _, costs[TRAINING, model_name] = measure(model.fit, data, y)
+            data, costs[TRAINING, name] = measure(partial(step.fit_transform, **_of_step(name, fit_params)), data, y)
+        _, costs[TRAINING, model_name] = measure(partial(model.fit, **_of_step(model_name, fit_params)), data, y)
     data = X_test
     for name, step in transformers:
         data, costs[INFERENCE, name] = measure(step.transform, data)
     _, costs[INFERENCE, model_name] = measure(model.predict, data)
     return costs
+
+
+def _of_step(name, fit_params):
+    return {key.removeprefix(f"{name}__"): value for key, value in fit_params.items() if key.startswith(f"{name}__")}
 
 
 def _seconds(function, *args):

@@ -91,6 +91,18 @@ def test_the_pipeline_is_not_fitted():
     assert not hasattr(pipeline[-1], "coef_")
 
 
+def test_parameters_of_fit_reach_their_step():
+    class Needy(Ridge):
+        def fit(self, X, y, groups):
+            seen.append(groups)
+            return super().fit(X, y)
+
+    seen = []
+    pipeline = Pipeline([("pool", BagPooling()), ("model", Needy())])
+    compute_report({"it": pipeline}, IMAGES, LABELS, fit_params={"model__groups": "scenes"})
+    assert seen == ["scenes"] * 2
+
+
 def test_pipelines_of_your_own():
     slow = make_pipeline(Slow(0.2), BagPooling(), Ridge())
     fast = make_pipeline(BagPooling(), Ridge())
