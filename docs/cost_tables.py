@@ -5,7 +5,7 @@ from tables import _load, _source, _table
 
 def end_to_end():
     """Compare what a network costs and scores on all patches, on selected ones and on random ones."""
-    results = _load("bench_end_to_end")
+    results = _load("study_end_to_end")
     rows = []
     for variant, share in results["share_of_all_patches"].items():
         srcc = results["srcc"].get(variant)
@@ -22,7 +22,7 @@ def end_to_end():
         f"{results['n_test_images']} in inference:\n\n"
     )
     header = ["Patches", "SRCC", "Cost", "in training", "in inference"]
-    return text + _table(header, rows) + _source("bench_end_to_end", results)
+    return text + _table(header, rows) + _source("study_end_to_end", results)
 
 
 def _srcc(row):

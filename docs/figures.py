@@ -131,7 +131,7 @@ def growth():
 
 def end_to_end():
     """Cost of a network on all patches, on selected ones and on random ones, stage by stage."""
-    stages = _load("bench_end_to_end")["stages"]
+    stages = _load("study_end_to_end")["stages"]
     return ComputeDisplay.from_report(ComputeReport(tuple(StageCost(**stage) for stage in stages))).figure_
 
 

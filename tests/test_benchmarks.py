@@ -11,7 +11,7 @@ import pytest
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 NEEDED = {
     "bench_backends": ("torch",),
-    "bench_end_to_end": ("skorch",),
+    "study_end_to_end": ("skorch",),
     "bench_large_models": ("skorch", "transformers"),
 }
 

@@ -207,7 +207,7 @@ def main():
     for name, row in srcc.items():
         share = results["share_of_all_patches"][name]["training and inference"]
         print(f"{name}: SRCC {row['srcc']}, cost {share:.1%} of all patches")
-    write_results("bench_end_to_end", results, options.out)
+    write_results("study_end_to_end", results, options.out)
 
 
 if __name__ == "__main__":
