@@ -415,7 +415,7 @@ def test_a_module_that_gives_another_number_of_rows_is_named(module, rows):
         ({"module": lambda x: x[:, 0, 0, 0]}, ValueError, r"returned shape \(7,\), but features"),
         ({"pooling": "cls"}, ValueError, 'pooling="cls" takes the first token'),
         ({"device": "gpu"}, ValueError, "device='gpu' is unknown"),
-        ({"device": "meta"}, ValueError, "device='meta' holds no numbers"),
+        ({"device": "meta"}, ValueError, "device='meta' cannot be used"),
         ({"size": 0}, ValueError, "size=0 is not valid"),
         ({"mean": (0.5,)}, ValueError, r"mean=\(0.5,\) is not valid"),
         ({"std": (1, 0, 1)}, ValueError, r"std=\(1, 0, 1\) must be positive"),
