@@ -28,7 +28,7 @@ def check_device(device):
             f'device={device!r} is unknown; use None, "cpu", "cuda", "cuda:1" or a torch.device.'
         ) from error
     if found.type == "meta":
-        raise ValueError("device='meta' cannot be used: it holds no numbers, and weights that are moved there are lost.")
+        raise ValueError("device='meta' cannot be used: it holds no numbers, and weights moved there are lost.")
     if found.type == "cuda":
         n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (found.index or 0) >= n_devices:
