@@ -16,7 +16,9 @@ def end_to_end():
                 *(f"{share[phase]:.1%}" for phase in ("training and inference", "training", "inference")),
             ]
         )
+    operations = results["gflop_per_image"]["all patches"]["inference of model"] / results["n_patches"]
     text = (
+        f"The network takes {1e3 * operations:.0f} million operations a patch. "
         f"{results['n_images']} versions of {results['n_scenes']} panoramas, {results['n_patches']} patches each, "
         f"{results['n_epochs']} epochs; cost of {results['n_training_images']} images in training and "
         f"{results['n_test_images']} in inference:\n\n"
@@ -28,7 +30,8 @@ def end_to_end():
 def _srcc(row):
     if row.get("srcc_sd") is None:
         return f"{row['srcc']:.3f}"
-    return f"{row['srcc']:.3f} ± {row['srcc_sd']:.3f} ({len(row['srcc_of_seeds'])} seeds)"
+    seeds = row["srcc_of_seeds"]
+    return f"{row['srcc']:.3f} ± {row['srcc_sd']:.3f} ({len(seeds)} seeds, {min(seeds):.3f} to {max(seeds):.3f})"
 
 
 def large_models():

@@ -231,10 +231,8 @@ def _embed(patches, index, *, module, layer, pooling, size, mean, std, channels_
     torch = import_optional("torch", "TorchEmbedder", "torch")
     from patchdistill.modules.layers import FEATURES, output_of, pool, tensor_of
     from patchdistill.modules.preprocessing import Preprocess
-    from patchdistill.modules.running import in_batches, inference
+    from patchdistill.modules.running import as_tensor, in_batches, inference
 
-    # PyTorch takes neither foreign byte orders nor, without a warning, what cannot be written.
-    patches = np.require(patches, patches.dtype.newbyteorder("="), ["C", "W"])
     run = output_of(module, layer)
     with inference(module, device, autocast) as (where, dtype):
         preprocess = Preprocess(size, mean, std, dtype=dtype).to(where)
@@ -243,7 +241,7 @@ def _embed(patches, index, *, module, layer, pooling, size, mean, std, channels_
             rows = pool(tensor_of(run(preprocess(batch.to(where))), FEATURES), pooling, channels_last)
             return rows if rows.dtype == torch.float64 else rows.float()
 
-        features = in_batches(embed, torch.from_numpy(patches), batch_size).numpy()
+        features = in_batches(embed, as_tensor(patches), batch_size).numpy()
     if features.shape[0] != len(patches):
         raise ValueError(
             f"The module returned {len(features)} rows for the {len(patches)} patches of image {index}; it must return "

@@ -38,7 +38,7 @@ def view_adjacency(lon, lat, max_angle=45.0):
 
     Examples
     --------
-    >>> from patchdistill.models.adjacency import view_adjacency
+    >>> from patchdistill.models import view_adjacency
     >>> view_adjacency(lon=[0, 350, 180], lat=[0, 20, 0])
     array([[1., 1., 0.],
            [1., 1., 0.],

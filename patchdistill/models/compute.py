@@ -163,7 +163,7 @@ def compute_report(pipeline, X, y=None, *, X_test=None, fit_params=None, repeats
     repeats : int, default=1
         How many times to take the time; the median is reported.
     count_flops : bool, default=True
-        Whether a first run counts the operations. It takes a third longer than the others, and fills caches.
+        Whether a first run counts the operations. It is slower than the others, and fills caches.
 
     Returns
     -------

@@ -6,6 +6,7 @@ from torch.utils.data import Dataset, default_collate
 
 from patchdistill.forms import own_weights
 from patchdistill.models.inputs import check_labels, read_patches
+from patchdistill.modules.running import as_tensor
 
 
 class BagDataset(Dataset):
@@ -59,7 +60,7 @@ class BagDataset(Dataset):
         return len(self.bags)
 
     def __getitem__(self, i):
-        patches = torch.from_numpy(np.array(self.bags[i]))
+        patches = as_tensor(np.array(self.bags[i]))
         inputs = {"patches": patches if patches.dtype == torch.uint8 else patches.to(self.dtype)}
         if self.weights:
             inputs["weights"] = torch.as_tensor(own_weights(self.bags, i), dtype=self.dtype)

@@ -34,7 +34,7 @@ def fixed_k_indices(n_patches, k):
 
     Examples
     --------
-    >>> from patchdistill.models.fixed_k import fixed_k_indices
+    >>> from patchdistill.models import fixed_k_indices
     >>> fixed_k_indices(3, 8)
     array([0, 1, 2, 0, 1, 2, 0, 1])
     """
@@ -83,7 +83,7 @@ class FixedK(StatelessBagMixin, BaseEstimator):
     >>> import numpy as np
     >>> from sklearn.pipeline import make_pipeline
     >>> from patchdistill import ResidualPatchSelector
-    >>> from patchdistill.models.fixed_k import FixedK
+    >>> from patchdistill.models import FixedK
     >>> images = [np.array([[1.0], [2.0], [3.0]]), np.array([[4.0], [5.0]])]
     >>> fixed = FixedK(k=3).fit(images)
     >>> fixed.index_map_

@@ -44,7 +44,7 @@ class SequenceSelector(BagOutputMixin, TransformerMixin, BaseEstimator, auto_wra
     --------
     >>> import numpy as np
     >>> from patchdistill import PatchBags, ResidualPatchSelector
-    >>> from patchdistill.models.sequences import SequenceSelector
+    >>> from patchdistill.models import SequenceSelector
     >>> views = np.random.default_rng(0).random((2 * 3 * 20, 16))
     >>> sequence = np.tile(np.repeat([0, 1, 2], 20), 2)
     >>> X = PatchBags(views, [0, 60, 120], fields={"sequence": sequence})

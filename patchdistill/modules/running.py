@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager, nullcontext
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -66,6 +67,23 @@ def place(module):
     if tensors:
         device = tensors[0].device
     return device, next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), dtype)
+
+
+def as_tensor(patches):
+    """Make a tensor of stored patches, without a copy where that is possible.
+
+    Parameters
+    ----------
+    patches : ndarray of shape (n_patches, ...)
+        Patches, perhaps of a memory map.
+
+    Returns
+    -------
+    Tensor of shape (n_patches, ...)
+        The same numbers.
+    """
+    # PyTorch takes neither foreign byte orders nor, without a warning, what cannot be written.
+    return torch.from_numpy(np.require(patches, patches.dtype.newbyteorder("="), ["C", "W"]))
 
 
 def in_batches(function, patches, batch_size):

@@ -1,12 +1,11 @@
 """Scores of a trained network, for patches or for whole images."""
 
 import numpy as np
-import torch
 
 from patchdistill.images import is_pixels
 from patchdistill.modules.layers import SCORES, one_per_row, tensor_of
 from patchdistill.modules.preprocessing import Preprocess
-from patchdistill.modules.running import in_batches, inference
+from patchdistill.modules.running import as_tensor, in_batches, inference
 
 
 def module_scores(images, module, *, whole, column, size, mean, std, batch_size, device, autocast):
@@ -42,7 +41,7 @@ def module_scores(images, module, *, whole, column, size, mean, std, batch_size,
         If the module returns something else, or a score that is not finite.
     """
     with inference(module, device, autocast) as (where, dtype):
-        preprocess = Preprocess(size, mean, std).to(where, dtype)
+        preprocess = Preprocess(size, mean, std, dtype=dtype).to(where)
 
         def score(batch):
             batch = batch.to(where)
@@ -52,7 +51,7 @@ def module_scores(images, module, *, whole, column, size, mean, std, batch_size,
 
         scores = []
         for i, image in enumerate(images):
-            patches = torch.from_numpy(np.array(image))
+            patches = as_tensor(np.array(image))
             scores.append(in_batches(score, patches, len(patches) if whole else batch_size).numpy())
             _check_finite(scores[-1], i)
     return scores
