@@ -109,6 +109,15 @@ def test_double_precision_is_kept():
     assert_allclose(FrozenModuleRegressor(module).predict(images), expected, rtol=1e-13)
 
 
+def test_double_precision_is_kept_for_mean_and_deviation_of_pixels():
+    module = nn.Sequential(nn.Flatten(), nn.Linear(192, 1)).double()
+    images = [image.astype(np.dtype(np.float64).newbyteorder(">")) / 255 for image in PIXELS]
+    weight, bias = (tensor.detach().numpy() for tensor in module[1].parameters())
+    expected = [(np.moveaxis((i - 0.1) / 0.3, -1, 1).reshape(len(i), -1) @ weight[0] + bias[0]).mean() for i in images]
+    model = FrozenModuleRegressor(module, mean=(0.1,) * 3, std=(0.3,) * 3)
+    assert_allclose(model.predict(images), expected, rtol=1e-12)
+
+
 def test_needs_no_fit_without_a_mapping():
     model = FrozenModuleRegressor(nn.Linear(5, 1))
     assert_array_equal(model.predict(FEATURES), model.fit(FEATURES, LABELS).predict(FEATURES))
