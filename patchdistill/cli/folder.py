@@ -6,9 +6,9 @@ from pathlib import Path
 
 from patchdistill import __version__
 from patchdistill.cli.parallel import in_order
-from patchdistill.cli.progress import Progress
 from patchdistill.journal import FolderJournal
 from patchdistill.pools import stamp
+from patchdistill.progress import Progress
 
 
 def check_folder(path):

@@ -15,10 +15,10 @@ from patchdistill import __version__
 from patchdistill._compat import import_optional, validate_parameter_constraints
 from patchdistill.cli.options import UsageError, add_run_options, positive_int, rate
 from patchdistill.cli.parallel import in_order
-from patchdistill.cli.progress import Progress
 from patchdistill.journal import TableJournal
 from patchdistill.normalization import NORMALIZATIONS
 from patchdistill.pools import open_pools
+from patchdistill.progress import Progress
 from patchdistill.scoring import convergence_message
 from patchdistill.selection import PARAMETER_CONSTRAINTS, check_choice, select_patches
 from patchdistill.similarity import METRICS

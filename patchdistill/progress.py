@@ -8,7 +8,7 @@ _EVERY_IN_LOG = 30.0
 
 
 class Progress:
-    """Count images, on one line of a terminal or as a line in a log now and then.
+    """Count images, or other things, on one line of a terminal or as a line in a log now and then.
 
     Parameters
     ----------
@@ -20,25 +20,27 @@ class Progress:
         Those an earlier run has done.
     quiet : bool, default=False
         Whether nothing is printed but warnings.
+    things : str, default="images"
+        What is counted.
     """
 
-    def __init__(self, command, total, done=0, quiet=False):
-        self._command, self._total, self._done, self._quiet = command, total, done, quiet
+    def __init__(self, command, total, done=0, quiet=False, things="images"):
+        self._command, self._total, self._done, self._quiet, self._things = command, total, done, quiet, things
         self._before = done
         self._begin = self._printed = time.monotonic()
         self._on_terminal = sys.stderr.isatty()
         if done and not quiet:
-            self._print(f"{command}: {done} of {total} images were finished before; going on from there")
+            self._print(f"{command}: {done} of {total} {things} were finished before; going on from there")
 
     def step(self):
-        """Count one more image."""
+        """Count one more."""
         self._done += 1
         now = time.monotonic()
         if self._quiet or now - self._printed < (_EVERY_ON_TERMINAL if self._on_terminal else _EVERY_IN_LOG):
             return
         self._printed = now
         left = (now - self._begin) / (self._done - self._before) * (self._total - self._done)
-        line = f"{self._command}: {self._done} of {self._total} images, {_clock(left)} left"
+        line = f"{self._command}: {self._done} of {self._total} {self._things}, {_clock(left)} left"
         if self._on_terminal:
             print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
         else:
