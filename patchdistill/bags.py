@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from patchdistill.lazy import as_rows, take_rows
+from patchdistill.lazy import as_rows, read_rows, take_rows
 
 PATCH_INDEX = "patch_index"
 
@@ -248,6 +248,21 @@ class PatchBags:
             The same images, ids and fields with the new values.
         """
         return PatchBags(values, self.offsets, fields={**self.fields, **fields}, ids=self.ids)
+
+    def load(self):
+        """Read what is still on disk, once and for all: pixels of files that have not been decoded, memory maps.
+
+        Samplers leave the pixels in the picture files and read them whenever they are asked for. A network that is
+        trained on them asks in every epoch; where there is memory for the patches that are kept, it is faster to load
+        them first.
+
+        Returns
+        -------
+        PatchBags
+            The same images, with values and fields in memory.
+        """
+        fields = {name: read_rows(field) for name, field in self.fields.items()}
+        return PatchBags(read_rows(self.values), self.offsets, fields=fields, ids=self.ids)
 
     def to_list(self):
         """Give the values of each image.

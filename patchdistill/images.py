@@ -54,20 +54,7 @@ def read_image(path, max_pixels=2**28):
     """
     Image = import_optional("PIL.Image", "read_image", "cli")
     with _open(path, Image) as picture:
-        width, height = picture.size
-        if width * height > max_pixels:
-            raise ValueError(
-                f"{path} has {width} x {height} = {width * height} pixels, more than max_pixels={max_pixels}. "
-                "Shrink the picture or raise max_pixels."
-            )
-        # For 16-bit RGB, Pillow says "RGB" and drops the low byte; only the decoder's arguments tell.
-        deep = any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
-        if picture.mode not in _READABLE_MODES or deep:
-            mode = f"16-bit {picture.mode}" if deep else picture.mode
-            raise ValueError(
-                f"{path} is a {mode} picture, and only 8-bit RGB, gray, palette and YCbCr are read. "
-                "Convert it to 8-bit sRGB beforehand."
-            )
+        _check_header(picture, path, max_pixels)
         try:
             pixels = np.asarray(picture.convert("RGB"))
         except (
@@ -77,6 +64,56 @@ def read_image(path, max_pixels=2**28):
                 f"{path} is broken or truncated and cannot be decoded ({type(error).__name__}: {error})."
             ) from error
     return pixels
+
+
+def read_size(path, max_pixels=2**28):
+    """Read the size of a picture file from its header, without decoding it.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    max_pixels : int, default=2**28
+        As for :func:`read_image`.
+
+    Returns
+    -------
+    height, width : int
+        Size of what :func:`read_image` gives, in pixels.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        As :func:`read_image`, but a file that is truncated after its header is found out only there.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from sklearn import datasets
+    >>> read_size(Path(datasets.__file__).parent / "images" / "china.jpg")
+    (427, 640)
+    """
+    Image = import_optional("PIL.Image", "read_size", "cli")
+    with _open(path, Image) as picture:
+        _check_header(picture, path, max_pixels)
+        return picture.height, picture.width
+
+
+def _check_header(picture, path, max_pixels):
+    width, height = picture.size
+    if width * height > max_pixels:
+        raise ValueError(
+            f"{path} has {width} x {height} = {width * height} pixels, more than max_pixels={max_pixels}. "
+            "Shrink the picture or raise max_pixels."
+        )
+    # For 16-bit RGB, Pillow says "RGB" and drops the low byte; only the decoder's arguments tell.
+    deep = any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
+    if picture.mode not in _READABLE_MODES or deep:
+        mode = f"16-bit {picture.mode}" if deep else picture.mode
+        raise ValueError(
+            f"{path} is a {mode} picture, and only 8-bit RGB, gray, palette and YCbCr are read. "
+            "Convert it to 8-bit sRGB beforehand."
+        )
 
 
 def _open(path, Image):
@@ -151,7 +188,7 @@ def check_images(X):
     >>> check_images(["a/sky.png", "a/sea.jpg"])
     (['a/sky.png', 'a/sea.jpg'], array(['sky', 'sea'], dtype='<U3'))
     """
-    if _is_path(X):
+    if is_path(X):
         raise ValueError(f"Got the single path {str(X)!r}, but a list of pictures is expected; pass [path].")
     if isinstance(X, np.ndarray) and X.dtype.kind not in "OU" and X.ndim != 4:
         raise ValueError(
@@ -161,7 +198,7 @@ def check_images(X):
     items = list(X)
     if not items:
         raise ValueError("There are no pictures; give a list with at least one array or path.")
-    if not all(_is_path(item) for item in items):
+    if not all(is_path(item) for item in items):
         return items, None
     stems = [Path(item).stem for item in items]
     return items, np.array(stems if len(set(stems)) == len(stems) else [str(item) for item in items])
@@ -187,7 +224,7 @@ def load_image(item, index):
     ValueError
         See :func:`read_image` and :func:`check_pixels`.
     """
-    return read_image(item) if _is_path(item) else check_pixels(item, index)
+    return read_image(item) if is_path(item) else check_pixels(item, index)
 
 
 def check_pixels(pixels, index, ndim=3):
@@ -269,7 +306,7 @@ def check_same_range(pixels, index, first):
 
     Parameters
     ----------
-    pixels, first : ndarray
+    pixels, first : ndarray, or anything with a ``dtype``
         Checked pixels of one image, and of image 0.
     index : int
         Position of the image among the others, for the error message.
@@ -290,5 +327,17 @@ def check_same_range(pixels, index, first):
         )
 
 
-def _is_path(item):
+def is_path(item):
+    """Tell files from arrays.
+
+    Parameters
+    ----------
+    item : object
+        One of the pictures of a list.
+
+    Returns
+    -------
+    bool
+        Whether it is a path.
+    """
     return isinstance(item, (str, os.PathLike))

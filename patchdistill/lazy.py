@@ -1,4 +1,8 @@
-"""Rows of arrays that may be on disk, read when they are asked for."""
+"""Rows of arrays that may be on disk, read when they are asked for.
+
+A store with a true attribute ``is_lazy`` promises that rows of it, ``store[slice]`` or ``store[indices]``, are such a
+store again, and that ``np.asarray(store)`` reads.
+"""
 
 import numpy as np
 
@@ -13,6 +17,8 @@ class LazyRows:
     rows : ndarray of int, shape (n_rows,)
         Which rows of `source`, in which order.
     """
+
+    is_lazy = True
 
     def __init__(self, source, rows):
         self.source = source
@@ -37,7 +43,8 @@ class LazyRows:
         return len(self.rows)
 
     def __getitem__(self, key):
-        return np.asarray(self.source[self.rows[key]])
+        rows = self.rows[key]
+        return LazyRows(self.source, rows) if np.ndim(rows) else np.asarray(self.source[rows])
 
     def __array__(self, dtype=None, copy=None):
         return np.array(self.source[self.rows], dtype=dtype)
@@ -52,25 +59,39 @@ def take_rows(array, rows):
 
     Parameters
     ----------
-    array : ndarray, LazyRows, or any store with ``shape``, ``dtype`` and ``__getitem__``
+    array : ndarray, or any store with ``shape``, ``dtype`` and ``__getitem__``
         Where from.
     rows : slice or ndarray of int
         Which rows, in which order.
 
     Returns
     -------
-    ndarray, LazyRows, or a slice of the store
+    ndarray, LazyRows, or what the store gives for them
         The rows.
     """
-    if isinstance(rows, slice):
-        if isinstance(array, LazyRows):
-            return LazyRows(array.source, array.rows[rows])
-        return array[rows]
-    if isinstance(array, LazyRows):
-        return LazyRows(array.source, array.rows[rows])
-    if isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
+    if isinstance(rows, slice) or _in_memory(array) or getattr(array, "is_lazy", False):
         return array[rows]
     return LazyRows(array, rows)
+
+
+def read_rows(array):
+    """Read all rows of a store; an array in memory is given back.
+
+    Parameters
+    ----------
+    array : ndarray or any store
+        Where from.
+
+    Returns
+    -------
+    ndarray
+        The rows, in memory.
+    """
+    return array if _in_memory(array) else np.array(array)
+
+
+def _in_memory(array):
+    return isinstance(array, np.ndarray) and not isinstance(array, np.memmap)
 
 
 def as_rows(array):

@@ -159,3 +159,19 @@ def test_numbers_that_are_not_finite_are_found():
         check_features(values, [0, 2, 6])
     # The sum of finite numbers may overflow; they are finite all the same.
     np.testing.assert_array_equal(check_features(np.full((1, 2), 3e38, np.float32)), np.full((1, 2), 3e38, np.float32))
+
+
+def test_load_reads_what_is_on_disk(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(12.0).reshape(6, 2))
+    on_disk = np.load(tmp_path / "a.npy", mmap_mode="r")
+    bags = PatchBags(on_disk, [0, 2, 6], fields={"pixels": on_disk[:, 0], "lon": np.arange(6.0)}, ids=["a", "b"])
+    kept = bags.take([[1], [0, 3]])
+    loaded = kept.load()
+    for name in kept.fields:
+        assert type(loaded.fields[name]) is np.ndarray
+        np.testing.assert_array_equal(loaded.fields[name], kept.fields[name])
+    assert type(loaded.values) is np.ndarray and loaded.values.base is None
+    np.testing.assert_array_equal(loaded.values, kept.values)
+    np.testing.assert_array_equal(loaded.offsets, kept.offsets)
+    assert loaded.ids.tolist() == ["a", "b"]
+    assert loaded.load().values is loaded.values

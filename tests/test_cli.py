@@ -485,6 +485,44 @@ def test_sample_then_embed_then_select(pictures, tmp_path, out):
     assert sorted({row["image"] for row in read(out)}) == ["a.bmp", "a.png", "b.png"]
 
 
+@pytest.mark.parametrize(
+    ("sampling", "fields"),
+    [
+        ("random", []),
+        ("panorama-uniform", ["lon", "lat", "fov"]),
+        ("panorama-latitude", ["lon", "lat", "fov"]),
+        ("panorama-fibonacci", ["lon", "lat", "fov"]),
+        ("panorama-random", ["lon", "lat", "fov"]),
+        ("panorama-trajectory", ["lon", "lat", "fov", "sequence", "step"]),
+    ],
+)
+def test_sample_by_other_rules(pictures, tmp_path, sampling, fields):
+    from patchdistill import panorama
+    from patchdistill import sampling as flat
+
+    name = sampling.removeprefix("panorama-").capitalize()
+    Sampler = getattr(panorama, f"{name}Sampler") if fields else flat.RandomCropSampler
+    Image = pytest.importorskip("PIL.Image")
+    for path in pictures.iterdir():
+        Image.open(path).resize((96, 48)).save(path)
+    options = ["--patches", 12, "--patch-size", 16, "--sampling", sampling, "--quiet"]
+    assert run("sample", pictures, "--out", tmp_path / "out", *options) == 0
+    sampled = Sampler(12, 16).transform([pictures / "b.png"])
+    with np.load(tmp_path / "out" / "b.png.npz") as arrays:
+        assert sorted(arrays) == sorted(["pixels", "top", "left", *fields])
+        np.testing.assert_array_equal(arrays["pixels"], sampled[0])
+        for field in ["top", "left", *fields]:
+            np.testing.assert_array_equal(arrays[field], sampled.field(field, 0))
+
+
+def test_sample_refuses_another_rule_and_flat_pictures_as_panoramas(pictures, tmp_path, capsys):
+    options = ["sample", pictures, "--out", tmp_path / "out", "--patches", 4, "--patch-size", 16]
+    assert "invalid choice: 'sphere'" in error_of(capsys, 2, *options, "--sampling", "sphere")
+    assert "twice as wide as high" in error_of(capsys, 1, *options, "--sampling", "panorama-latitude")
+    assert run(*options, "--restart", "--quiet") == 0
+    assert 'sampling was "grid" and is "random"' in error_of(capsys, 1, *options, "--sampling", "random")
+
+
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_embed_pictures(pictures, tmp_path, n_jobs):
     from patchdistill.embedding import PatchStatistics

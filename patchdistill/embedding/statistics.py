@@ -12,7 +12,7 @@ from patchdistill.embedding.nss import MIN_WINDOW, describe_windows, feature_nam
 from patchdistill.embedding.pools import is_pools, read_pools
 from patchdistill.embedding.windows import Windows
 from patchdistill.images import check_images, check_pixels, load_image
-from patchdistill.sampling import StatelessBagMixin, place_fields, place_patches
+from patchdistill.sampling import StatelessBagMixin, place_patches
 
 # Patches of a pool are described in groups of about this many pixels, so that their maps stay in the cache.
 _GROUP_PIXELS = 2**18
@@ -187,7 +187,8 @@ class PatchStatistics(StatelessBagMixin, BaseEstimator):
             delayed(_describe_image)(item, index, self.n_patches, self.patch_size) for index, item in enumerate(items)
         )
         features, tops, lefts = zip(*described, strict=True)
-        return PatchBags.from_list(features, fields=place_fields(tops, lefts, self.patch_size), ids=ids)
+        sizes = [np.full(len(top), self.patch_size) for top in tops]
+        return PatchBags.from_list(features, fields={"top": tops, "left": lefts, "size": sizes}, ids=ids)
 
     def get_feature_names_out(self, input_features=None):
         """Names of the features.

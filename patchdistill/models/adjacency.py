@@ -5,6 +5,7 @@ import numbers
 import numpy as np
 
 from patchdistill._compat import Interval, validate_parameter_constraints
+from patchdistill.panorama.sphere import angular_distance, check_views
 
 # In degrees: far above the rounding of any two directions, far below what tells two views apart.
 _TOLERANCE = 1e-9
@@ -47,37 +48,6 @@ def view_adjacency(lon, lat, max_angle=45.0):
     angle = {"max_angle": max_angle}
     constraints = {"max_angle": [Interval(numbers.Real, 0, 180, closed="right")]}
     validate_parameter_constraints(constraints, angle, caller_name="view_adjacency")
-    lon, lat = _check_directions(lon, lat)
-    return (_angles(lon, lat) <= max_angle + _TOLERANCE).astype(np.float64)
-
-
-def _check_directions(lon, lat):
-    lon, lat = np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64)
-    if lon.ndim != 1 or lon.shape != lat.shape:
-        raise ValueError(
-            f"lon and lat have shapes {lon.shape} and {lat.shape}; give two 1-D arrays, one entry of each per view."
-        )
-    # A comparison with NaN is false, which counts among the wrong ones.
-    wrong = np.flatnonzero(~(np.isfinite(lon) & (np.abs(lat) <= 90)))
-    if len(wrong):
-        raise ValueError(
-            f"View {wrong[0]} has lon={lon[wrong[0]]:g} and lat={lat[wrong[0]]:g}; both must be finite degrees, lat in "
-            "[-90, 90]. Convert polar angles with 90 - angle."
-        )
-    return lon, lat
-
-
-def _angles(lon, lat):
-    """Angle between every two directions, in degrees.
-
-    Twice the arctangent of the half angle's sine over its cosine, each by the haversine formula: the cosine's is that
-    of the way to the antipode. Neither cancels, and so small angles are as accurate as those near 180 degrees.
-    """
-    lon, parallel = np.fmod(lon, 360), np.cos(np.deg2rad(lat))
-    across = np.deg2rad(np.subtract.outer(lon, lon)) / 2
-    along = np.deg2rad(np.subtract.outer(lat, lat)) / 2
-    along_to_antipode = np.deg2rad(np.add.outer(lat, lat)) / 2
-    parallels = np.multiply.outer(parallel, parallel)
-    sine = np.sqrt(np.sin(along) ** 2 + parallels * np.sin(across) ** 2)
-    cosine = np.sqrt(np.sin(along_to_antipode) ** 2 + parallels * np.cos(across) ** 2)
-    return 2 * np.rad2deg(np.arctan2(sine, cosine))
+    lon, lat = check_views(lon, lat)
+    angles = angular_distance(lon[:, None], lat[:, None], lon, lat)
+    return (angles <= max_angle + _TOLERANCE).astype(np.float64)

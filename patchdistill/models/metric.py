@@ -112,8 +112,11 @@ def _check_images(test, reference):
 
 
 def _cut(image, top, left, size):
-    """Patches of one image (3, height, width), as a batch."""
-    return torch.stack([image[:, t : t + s, o : o + s] for t, o, s in zip(top, left, size, strict=True)])
+    """Patches of one image (3, height, width), as a batch; those of a panorama may go on across its seam."""
+    width = image.shape[-1]
+    return torch.stack(
+        [image[:, t : t + s, torch.arange(o, o + s) % width] for t, o, s in zip(top, left, size, strict=True)]
+    )
 
 
 def _one_per_patch(values, n):
