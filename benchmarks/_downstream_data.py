@@ -18,15 +18,16 @@ from _common import bundled_paths, data_folder
 from _distortions import CLEAN, LEVELS, distort, missing_kinds
 from _random_cnn import RandomCNN
 from _resume import CACHE
-from _spherical import cut_over_seam, directions, latitude_positions, spherical_labels
 from joblib import Parallel, delayed
 from PIL import Image
 
 from patchdistill import PatchBags
-from patchdistill.cli.progress import Progress
 from patchdistill.embedding import PatchStatistics
+from patchdistill.evaluation import ws_gms, ws_ssim
 from patchdistill.images import list_images, read_image
 from patchdistill.journal.files import write_whole
+from patchdistill.panorama import LatitudeSampler
+from patchdistill.progress import Progress
 from patchdistill.sampling import GridSampler
 
 AUTHENTIC = "authentic"
@@ -228,17 +229,15 @@ def describe_panorama(image, reference, scale):
     dict of str to ndarray
         Features, fields and labels by name.
     """
-    height, width = image.shape[:2]
-    top, left = latitude_positions(height, width, scale.n_patches, scale.patch_size)
-    lat, lon = directions(top, left, height, width, scale.patch_size)
-    features = _embed(cut_over_seam(image, top, left, scale.patch_size))
-    return {"top": top, "left": left, "lat": lat, "lon": lon, **features, **spherical_labels(reference, image)}
+    patches = LatitudeSampler(scale.n_patches, scale.patch_size).transform([image])
+    places = {name: patches.fields[name] for name in ("top", "left", "lat", "lon")}
+    return {**places, **_embed(patches[0]), "ws_ssim": ws_ssim(reference, image), "ws_gms": ws_gms(reference, image)}
 
 
 def describe_photograph(image, reference, scale):
     """Patches on an even grid, and their features; arguments as for :func:`describe_panorama`, one not read."""
     patches = GridSampler(scale.n_patches, scale.patch_size).transform([image])
-    return {"top": patches.fields["top"], "left": patches.fields["left"], **_embed(patches.values)}
+    return {"top": patches.fields["top"], "left": patches.fields["left"], **_embed(patches[0])}
 
 
 def _embed(pixels):

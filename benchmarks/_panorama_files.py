@@ -1,4 +1,4 @@
-"""Distorted panoramas as picture files, and their patches: what a pipeline begins with when everything is counted."""
+"""Distorted panoramas as picture files: what a pipeline begins with when everything is counted."""
 
 import json
 from pathlib import Path
@@ -6,15 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 from _downstream_data import FULL, SMOKE, clean_picture, panorama_table, version
-from _spherical import cut_over_seam, directions, latitude_positions, spherical_labels
 from PIL import Image
-from sklearn.base import BaseEstimator
 
-from patchdistill import PatchBags
-from patchdistill.cli.progress import Progress
-from patchdistill.images import read_image
+from patchdistill.evaluation import ws_ssim
 from patchdistill.journal.files import write_whole
-from patchdistill.sampling import StatelessBagMixin
+from patchdistill.progress import Progress
 
 # Enough for labels that differ, and few enough to train networks on a CPU.
 KINDS, LEVELS = ("clean", "JPEG", "blur", "noise"), (0, 2, 4)
@@ -56,32 +52,10 @@ def write_panoramas(folder, *, smoke=False):
             write_whole(
                 path, lambda file, picture=picture: Image.fromarray(picture).save(file, "PNG", compress_level=1)
             )
-            label = json.dumps(spherical_labels(reference, picture)["ws_ssim"])
+            label = json.dumps(ws_ssim(reference, picture))
             write_whole(path.with_suffix(".json"), lambda file, label=label: file.write_text(label))
         paths.append(path)
         labels.append(json.loads(path.with_suffix(".json").read_text()))
         progress.step()
     progress.finish("panoramas are there")
     return PanoramaFiles(paths, np.array(labels), np.array([record.scene for record in records]))
-
-
-class PanoramaSampler(StatelessBagMixin, BaseEstimator):
-    """Read panoramas and cut patches at even spacing on the sphere, with the fields ``lat`` and ``lon`` in degrees."""
-
-    _parameter_constraints = {}
-
-    def __init__(self, n_patches=180, patch_size=64):
-        self.n_patches = n_patches
-        self.patch_size = patch_size
-
-    def transform(self, X):
-        """Cut the patches of the panoramas in some files."""
-        pixels, places = [], {"lat": [], "lon": []}
-        for path in X:
-            panorama = read_image(path)
-            size = panorama.shape[:2]
-            top, left = latitude_positions(*size, self.n_patches, self.patch_size)
-            pixels.append(cut_over_seam(panorama, top, left, self.patch_size))
-            for name, degrees in zip(places, directions(top, left, *size, self.patch_size), strict=True):
-                places[name].append(degrees)
-        return PatchBags.from_list(pixels, fields=places, ids=[Path(path).stem for path in X])

@@ -16,13 +16,13 @@ from functools import partial
 import numpy as np
 import torch
 from _common import arguments, write_results
-from _panorama_files import KINDS, LEVELS, PanoramaSampler, write_panoramas
+from _panorama_files import KINDS, LEVELS, write_panoramas
 from _resume import CACHE, Pieces
 from scipy.stats import spearmanr
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.model_selection import GroupKFold
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from skorch.callbacks import LRScheduler
 from threadpoolctl import threadpool_limits
 from torch import nn
@@ -31,6 +31,7 @@ from patchdistill import PatchBags, ResidualPatchSelector
 from patchdistill.baselines import RandomPatchSelector
 from patchdistill.embedding import PatchStatistics, TorchEmbedder
 from patchdistill.models import BagNetRegressor, PatchCNN, compute_report
+from patchdistill.panorama import LatitudeSampler
 
 N_PATCHES, PATCH_SIZE, N_FOLDS, N_EPOCHS = 180, 64, 4, 20
 # Of random selection, more where the network is trained faster.
@@ -188,7 +189,9 @@ def main():
     torch.set_num_threads(1)
     with threadpool_limits(1):
         files = write_panoramas(folder / "panoramas", smoke=options.smoke)
-        sampler = PanoramaSampler(*((12, 32) if options.smoke else (N_PATCHES, PATCH_SIZE)))
+        n_patches, patch_size = (12, 32) if options.smoke else (N_PATCHES, PATCH_SIZE)
+        # What is cut is kept in memory: decoding the pictures anew in every epoch would cost more than training.
+        sampler = make_pipeline(LatitudeSampler(n_patches, patch_size), FunctionTransformer(PatchBags.load))
         srcc = agreement(sampler, files, options, folder)
         if srcc is None:
             return
@@ -197,8 +200,8 @@ def main():
             "n_scenes": len(np.unique(files.scenes)),
             "kinds": KINDS,
             "levels": LEVELS,
-            "n_patches": sampler.n_patches,
-            "patch_size": sampler.patch_size,
+            "n_patches": n_patches,
+            "patch_size": patch_size,
             "n_epochs": 1 if options.smoke else N_EPOCHS,
             "torch": torch.__version__,
             "srcc": srcc,

@@ -10,17 +10,16 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from _anova import anova
 from _common import arguments, write_results
 from _downstream_data import load_panoramas
 from _evaluation import Judge, lazy_experiment
 from _resume import CACHE, Pieces
-from scipy.stats import spearmanr
 from study_downstream import ALL, NORMALIZE, halves, rounded, weight_matrix
 from threadpoolctl import threadpool_limits
 
 from patchdistill import ResidualPatchSelector
 from patchdistill.demo.agreement import summary
+from patchdistill.evaluation import anova, srcc
 
 FEATURE, LABEL, MODEL = "PatchStatistics", "ws_ssim", "svr"
 SELECTIONS = {
@@ -103,25 +102,23 @@ def all_together(data, folder, smoke):
         for case, selection in cases
     }
     found = Pieces("factors", settings(data), folder).compute(work)
-    tables = {}
+    tables, n_undefined = {}, {}
     for mode in ("retrained", "fixed"):
         for kinds in (tuple(SELECTIONS), ("representatives",), ("lowest residual",)):
-            levels = {name: [] for name in (*factors, "selection", "scene")}
-            values = []
+            observations = []
             for (case, selection), scene in itertools.product(cases, np.unique(scenes)):
-                if selection not in kinds:
-                    continue
-                of_scene = np.flatnonzero(scenes == scene)
-                predicted = np.array(found[f"{case} {selection}"][mode])[of_scene]
-                values.append(spearmanr(predicted, labels[of_scene])[0])
-                for name, level in {**case, "selection": selection, "scene": scene}.items():
-                    levels[name].append(level)
-            if len(kinds) == 1:
-                del levels["selection"]
-            table = anova(levels, values)
-            table["scene"].pop("means")
-            tables[f"{mode}, {kinds[0] if len(kinds) == 1 else 'all selections'}"] = table
-    return {"rate": FACTOR_RATE, "tables": rounded(tables)}
+                if selection in kinds:
+                    of_scene = np.flatnonzero(scenes == scene)
+                    value = srcc(labels[of_scene], np.array(found[f"{case} {selection}"][mode])[of_scene])
+                    observations.append({**case, "selection": selection, "scene": scene, "srcc": value})
+            several = len(kinds) > 1
+            name = f"{mode}, {'all selections' if several else kinds[0]}"
+            # Equal predictions for all of a scene have no SRCC.
+            defined = [row for row in observations if np.isfinite(row["srcc"])]
+            n_undefined[name] = len(observations) - len(defined)
+            table = {column: [row[column] for row in defined] for column in observations[0]}
+            tables[name] = anova(table, "srcc", [*factors, "selection"] if several else [*factors], block="scene")
+    return {"rate": FACTOR_RATE, "tables": rounded(tables), "n_undefined": n_undefined}
 
 
 def automatic_rate(data, folder):

@@ -1,113 +1,22 @@
 """The data of the downstream study: distortions, labels, patches, features, and the cache."""
 
-import csv
-
 import _downstream_data
 import numpy as np
 import pytest
 from _distortions import CLEAN, LEVELS, distort, missing_kinds
 from _downstream_data import FEATURES, load_livec, load_panoramas, panorama_table
 from _random_cnn import RandomCNN
-from _spherical import (
-    cut_over_seam,
-    directions,
-    gms_map,
-    latitude_positions,
-    luma,
-    spherical_labels,
-    ssim_map,
-    weighted_mean,
-)
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import signal
 from sklearn.datasets import load_sample_images
 
-from patchdistill.images import read_image
+from patchdistill.evaluation import ws_gms, ws_ssim
 
-metrics = pytest.importorskip("skimage.metrics")
 Image = pytest.importorskip("PIL.Image")
 
 
 def photograph(scene=0, height=128, width=256):
     image = Image.fromarray(load_sample_images().images[scene])
     return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
-
-
-@pytest.fixture(scope="module")
-def planes():
-    image = photograph()
-    return luma(image), luma(distort(image, "noise", 3))
-
-
-def ssim_of_skimage(reference, image, **options):
-    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
-    return metrics.structural_similarity(reference, image, **settings, **options)
-
-
-def test_uniform_ssim_is_that_of_scikit_image(planes):
-    """It leaves out the five pixels at every border, where windows are mirrored."""
-    assert ssim_map(*planes)[5:-5, 5:-5].mean() == pytest.approx(ssim_of_skimage(*planes), abs=1e-12)
-
-
-def test_ssim_goes_on_across_the_seam(planes):
-    width = planes[0].shape[1]
-    _, whole = ssim_of_skimage(*(np.tile(plane, 3) for plane in planes), full=True)
-    np.testing.assert_allclose(ssim_map(*planes), whole[:, width : 2 * width], atol=1e-11)
-
-
-def test_gradient_similarity_by_its_definition(planes):
-    def gradient(plane):
-        coarse = (plane[::2, ::2] + plane[1::2, ::2] + plane[::2, 1::2] + plane[1::2, 1::2]) / 4
-        padded = np.pad(np.pad(coarse, ((1, 1), (0, 0)), mode="edge"), ((0, 0), (1, 1)), mode="wrap")
-        prewitt = np.array([[1, 0, -1]] * 3) / 3
-        parts = [signal.correlate(padded, kernel, mode="valid") for kernel in (prewitt, prewitt.T)]
-        return np.sqrt(parts[0] ** 2 + parts[1] ** 2)
-
-    a, b = gradient(planes[0]), gradient(planes[1])
-    np.testing.assert_allclose(gms_map(*planes), (2 * a * b + 170) / (a**2 + b**2 + 170), atol=1e-10)
-
-
-@pytest.mark.parametrize("name", ["I03", "I04", "I06", "I08", "I19"])
-def test_both_measures_are_the_published_ones(name, data_dir):
-    """Values of the authors' own code, which rounds luma and treats borders in another way."""
-    folder = data_dir / "calibration"
-    with open(folder / "results_official.csv", newline="") as file:
-        official = {row["Method"]: float(row[f"{name}.bmp"]) for row in csv.DictReader(file)}
-    pair = [np.rint(luma(read_image(folder / kind / f"{name}.png"))) for kind in ("ref_dir", "dist_dir")]
-    assert ssim_map(*pair)[5:-5, 5:-5].mean() == pytest.approx(official["ssim"], abs=1e-4)
-    assert gms_map(*pair).std(ddof=1) == pytest.approx(official["gmsd"], rel=0.005, abs=2e-5)
-    if name == "I08":  # without structure at its borders
-        assert gms_map(*pair).std(ddof=1) == pytest.approx(official["gmsd"], rel=1e-12)
-
-
-def test_equal_pictures_have_the_best_labels():
-    image = photograph()
-    assert spherical_labels(image, image) == pytest.approx({"ws_ssim": 1.0, "ws_gms": 1.0}, abs=1e-12)
-
-
-def test_mean_over_the_sphere():
-    """The mean of the squared sine of latitude over a sphere is a third, over the plane a half."""
-    latitude = np.pi * (0.5 - (np.arange(400) + 0.5) / 400)
-    assert weighted_mean(np.tile(np.sin(latitude)[:, None] ** 2, 3)) == pytest.approx(1 / 3, abs=1e-5)
-
-
-def test_labels_weigh_by_latitude(planes):
-    def weights(values):
-        height, width = values.shape
-        return np.tile(np.cos(np.pi * ((np.arange(height) + 0.5) / height - 0.5))[:, None], width)
-
-    ssim, gms = ssim_map(*planes), gms_map(*planes)
-    mean = np.average(gms, weights=weights(gms))
-    deviation = np.sqrt(np.average((gms - mean) ** 2, weights=weights(gms)))
-    expected = {"ws_ssim": np.average(ssim, weights=weights(ssim)), "ws_gms": 1 - deviation}
-    assert spherical_labels(photograph(), distort(photograph(), "noise", 3)) == pytest.approx(expected, abs=1e-12)
-
-
-def test_labels_do_not_depend_on_where_the_seam_is(planes):
-    reference, image = photograph(), distort(photograph(), "JPEG", 4)
-    turned = [np.roll(picture, 38, axis=1) for picture in (reference, image)]
-    assert spherical_labels(*turned) == pytest.approx(spherical_labels(reference, image), abs=1e-12)
 
 
 @pytest.mark.parametrize("kind", LEVELS)
@@ -117,8 +26,8 @@ def test_each_level_loses_more_than_the_one_before(kind):
     reference = photograph()
     versions = [distort(reference, kind, level) for level in (1, 2, 3, 4, 5)]
     assert all(version.shape == reference.shape and version.dtype == np.uint8 for version in versions)
-    for name in ("ws_ssim", "ws_gms"):
-        labels = [1.0] + [spherical_labels(reference, version)[name] for version in versions]
+    for measure in (ws_ssim, ws_gms):
+        labels = [1.0] + [measure(reference, version) for version in versions]
         assert (np.diff(labels) < 0).all()
     # No codec shifts colors or brightness.
     np.testing.assert_allclose(versions[0].mean(axis=(0, 1)), reference.mean(axis=(0, 1)), atol=0.7)
@@ -154,60 +63,6 @@ def test_an_error_of_ffmpeg_is_told():
         pytest.skip(missing_kinds()["AVC"])
     with pytest.raises(RuntimeError, match="ffmpeg .* failed"):
         distort(np.zeros((15, 15, 3), np.uint8), "AVC", 1)
-
-
-@given(st.integers(16, 300), st.integers(1, 250), st.integers(1, 300))
-def test_positions_are_even_on_the_sphere(height, n_patches, patch_size):
-    width = 2 * height
-    if patch_size > height:
-        with pytest.raises(ValueError, match=f"patch_size={patch_size} does not fit"):
-            latitude_positions(height, width, n_patches, patch_size)
-        return
-    top, left = latitude_positions(height, width, n_patches, patch_size)
-    assert len(top) == len(left) == n_patches
-    assert 0 <= top.min() and top.max() + patch_size <= height
-    assert 0 <= left.min() and left.max() < width
-    assert (np.diff(top) >= 0).all()
-    for row in np.unique(top):
-        gaps = np.diff(np.sort(left[top == row]), append=left[top == row].min() + width)
-        assert gaps.max() - gaps.min() <= 2
-
-
-def test_rows_of_180_patches():
-    """From a patch's half below the pole to the other end; counts by cosine of latitude, to the nearest that sum up."""
-    top, left = latitude_positions(1024, 2048)
-    rows, counts = np.unique(top, return_counts=True)
-    np.testing.assert_allclose(np.diff(rows), 960 / 11, atol=1)
-    share = np.cos(np.radians(90 - 180 * (rows + 32) / 1024))
-    rounding = counts - 180 * share / share.sum()
-    assert np.abs(rounding).max() < 1 and np.ptp(rounding) <= 1 + 1e-9  # those with the largest remainders went up
-    lat, lon = directions(top, left, 1024, 2048, 64)
-    # Moments of a uniform distribution on the sphere.
-    points = np.stack(
-        [np.cos(np.radians(lat)) * c(np.radians(lon)) for c in (np.cos, np.sin)] + [np.sin(np.radians(lat))]
-    )
-    np.testing.assert_allclose(points.mean(axis=1), 0, atol=0.01)
-    np.testing.assert_allclose(points @ points.T / 180, np.eye(3) / 3, atol=0.02)
-
-
-def test_every_second_row_is_shifted_by_half_a_step():
-    top, left = latitude_positions(64, 128, n_patches=8, patch_size=16)
-    assert top.tolist() == [0, 0, 24, 24, 24, 24, 48, 48]
-    assert left.tolist() == [24, 88, 120, 24, 56, 88, 24, 88]
-
-
-def test_directions():
-    lat, lon = directions(np.array([480, 0, 960]), np.array([992, 2016, 1504]), 1024, 2048, 64)
-    np.testing.assert_allclose(lat, [0, 84.375, -84.375])
-    np.testing.assert_allclose(lon, [0, -180, 90])
-
-
-def test_patches_go_on_across_the_seam():
-    image = np.random.default_rng(0).integers(0, 256, (32, 64, 3), dtype=np.uint8)
-    patches = cut_over_seam(image, np.array([3, 16]), np.array([60, 5]), 16)
-    expected = np.take(np.take(image, range(60, 76), axis=1, mode="wrap"), range(3, 19), axis=0)
-    np.testing.assert_array_equal(patches[0], expected)
-    np.testing.assert_array_equal(patches[1], image[16:32, 5:21])
 
 
 def test_random_network_is_a_convolution():

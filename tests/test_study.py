@@ -4,12 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from _anova import anova
 from _evaluation import Experiment, FourierRidge, Judge
 from _planted import CLEAN, COPY, N_COPIED, OUTLIER, PlantedBag, judge, moment_errors
 from _resume import Pieces
-from scipy.stats import f_oneway, spearmanr
-from sklearn.linear_model import LinearRegression, Ridge
+from scipy.stats import spearmanr
+from sklearn.linear_model import Ridge
 
 from patchdistill import PatchBags
 from patchdistill.models import BagPooling
@@ -72,23 +71,6 @@ def test_judge_by_hand():
     assert found["srcc"][0] == pytest.approx(spearmanr(predictions[of_chosen], y[of_chosen])[0])
     assert found["plcc"][0] == pytest.approx(np.corrcoef(predictions[of_chosen], y[of_chosen])[0, 1])
     np.testing.assert_allclose(found["change"], 0.2)
-
-
-def test_anova_of_one_factor_is_that_of_scipy_and_of_two_that_of_regression():
-    a, b = np.repeat([0, 1, 2], 8), np.tile([0, 1], 12)
-    values = a + 0.5 * b + np.random.default_rng(0).normal(size=24)
-    one = anova({"a": a}, values)["a"]
-    expected = f_oneway(*(values[a == k] for k in range(3)))
-    assert one["f"] == pytest.approx(expected.statistic) and one["p"] == pytest.approx(expected.pvalue)
-    both = anova({"a": a, "b": b}, values)
-    columns = np.column_stack([a == 1, a == 2, b == 1]).astype(float)
-
-    def residual(columns):
-        return np.sum((values - LinearRegression().fit(columns, values).predict(columns)) ** 2)
-
-    full, without = residual(columns), residual(columns[:, :2])
-    assert both["b"]["eta_squared"] == pytest.approx((without - full) / without)
-    assert both["b"]["f"] == pytest.approx((without - full) / (full / 20))
 
 
 def test_pieces_are_computed_once(tmp_path):

@@ -1,5 +1,43 @@
-"""How well predicted scores agree with opinion scores."""
+"""How well predicted scores agree with opinion scores, and how sure that is."""
 
+from patchdistill.evaluation.bootstrap import grouped_bootstrap
+from patchdistill.evaluation.correlation import agreement, krcc, outlier_ratio, plcc, rmse, srcc
+from patchdistill.evaluation.full_reference import psnr, ssim, ws_gms, ws_psnr, ws_ssim
 from patchdistill.evaluation.mapping import MAPPINGS, ScoreMapping, fit_mapping, logistic4, logistic5
+from patchdistill.evaluation.scorers import SCORERS
+from patchdistill.evaluation.significance import anova, wilcoxon_over_seeds
+from patchdistill.evaluation.splits import (
+    ImageShuffleSplit,
+    LeaveOneSceneOut,
+    SceneKFold,
+    SceneShuffleSplit,
+    check_split,
+)
 
-__all__ = ["MAPPINGS", "ScoreMapping", "fit_mapping", "logistic4", "logistic5"]
+__all__ = [
+    "MAPPINGS",
+    "SCORERS",
+    "ImageShuffleSplit",
+    "LeaveOneSceneOut",
+    "SceneKFold",
+    "SceneShuffleSplit",
+    "ScoreMapping",
+    "agreement",
+    "anova",
+    "check_split",
+    "fit_mapping",
+    "grouped_bootstrap",
+    "krcc",
+    "logistic4",
+    "logistic5",
+    "outlier_ratio",
+    "plcc",
+    "psnr",
+    "rmse",
+    "srcc",
+    "ssim",
+    "wilcoxon_over_seeds",
+    "ws_gms",
+    "ws_psnr",
+    "ws_ssim",
+]
