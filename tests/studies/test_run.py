@@ -1,0 +1,321 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.stats import spearmanr
+from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from patchdistill import ResidualPatchSelector
+from patchdistill.baselines import RandomPatchSelector
+from patchdistill.embedding import PatchStatistics
+from patchdistill.evaluation import SceneShuffleSplit
+from patchdistill.models import BagPooling, PatchwiseRegressor
+from patchdistill.panorama import FibonacciSampler, UniformSampler
+from patchdistill.studies import Study, pieces, read_study, run, run_study
+from patchdistill.studies.design import identity
+
+pandas = pytest.importorskip("pandas")
+pytest.importorskip("pyarrow")
+
+N_SCENES, N_VERSIONS, N_PATCHES = 5, 3, 9
+MODELS = {
+    "pooled": make_pipeline(BagPooling(), Ridge(1e3)),
+    "patch-wise": PatchwiseRegressor(Ridge(1e3)),
+}
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    """Five scenes in three versions: more and more noise."""
+    folder, rows = tmp_path_factory.mktemp("pictures"), []
+    rng = np.random.default_rng(0)
+    for scene in range(N_SCENES):
+        smooth = np.kron(rng.uniform(60, 190, (4, 8, 3)), np.ones((16, 16, 1)))
+        for level in range(N_VERSIONS):
+            noisy = smooth + rng.normal(0, 3 + 15 * level, smooth.shape)
+            path = folder / f"{scene}_{level}.png"
+            Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(path)
+            mos = 80 - 20 * level + rng.normal(0, 2)
+            rows.append({"image": str(path), "scene": f"s{scene}", "level": level, "mos": mos, "mos_kind": "mos"})
+    return pandas.DataFrame(rows)
+
+
+def make_study(manifest, **changes):
+    samplings = {"ERP": UniformSampler(N_PATCHES, 32), "sphere": FibonacciSampler(N_PATCHES, 32)}
+    parameters = {"metrics": ("euclidean", "cosine"), "h": (2, 4), "rates": (0.3, 0.6), "n_seeds": 3, **changes}
+    return Study(manifest, parameters.pop("samplings", samplings), parameters.pop("models", MODELS), **parameters)
+
+
+@pytest.fixture(scope="module")
+def finished(manifest, tmp_path_factory):
+    """A study, and what it found."""
+    study = make_study(manifest)
+    out = tmp_path_factory.mktemp("studies") / "study"
+    return study, out, run_study(study, out, progress=False)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Number of calls of each kind of work."""
+    counts = dict.fromkeys(("image_features", "select_all", "cells"), 0)
+
+    def count(name, function):
+        def counting(*arguments):
+            counts[name] += 1
+            return function(*arguments)
+
+        return counting
+
+    monkeypatch.setattr(run, "image_features", count("image_features", pieces.image_features))
+    monkeypatch.setattr(run, "select_all", count("select_all", pieces.select_all))
+    monkeypatch.setattr(pieces.CellWork, "__call__", count("cells", pieces.CellWork.__call__))
+    return counts
+
+
+def test_every_cell_is_there_once(finished):
+    study, _, results = finished
+    keys = ["sampling", "selection", "metric", "h", "rate", "model", "seed"]
+    cells = results.cells
+    assert len(cells) == results.n_cells == 2 * 2 * 3 * (1 + 2 + 2 * 2 * 2)
+    assert not cells.duplicated(keys).any()
+    of = {name: cells[cells.selection == name] for name in ("all", "random", "residual")}
+    assert [len(of[name]) for name in of] == [12, 24, 96]
+    assert of["all"].rate.eq(1).all() and of["all"].n_kept.eq(N_PATCHES).all()
+    assert of["residual"].metric.notna().all() and of["random"].h.isna().all()
+    assert set(cells.n_kept[cells.rate == 0.3]) == {3}
+    assert (cells.n_train + cells.n_test == len(study.manifest)).all()
+    assert cells[["srcc", "krcc", "plcc", "rmse"]].notna().all(axis=None)
+    assert len(results.costs) == 2 * len(study.manifest) and (results.costs.sampling_seconds > 0).all()
+    assert len(results.solutions) == 8 * len(study.manifest)
+    assert results.solutions.converged.all() and results.solutions.gap.between(0, study.selector.tol).all()
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("selection", ["all", "random", "residual"])
+def test_a_cell_is_what_the_estimators_give_one_after_the_other(finished, selection, model):
+    study, _, results = finished
+    y, scenes = study.manifest.mos.to_numpy(), study.manifest.scene.to_numpy()
+    splits = list(SceneShuffleSplit(n_splits=3, test_size=0.2, random_state=0).split(y, groups=scenes))
+    bags = PatchStatistics().fit_transform(study.samplings["sphere"].transform(study.paths))
+    for seed, (train, test) in enumerate(splits):
+        kept = bags
+        if selection == "random":
+            kept = RandomPatchSelector(0.6, random_state=seed).fit_transform(bags)
+        elif selection == "residual":
+            kept = ResidualPatchSelector(h=4, metric="cosine", rate=0.6, normalize="columns").fit_transform(bags)
+        predicted = clone(MODELS[model]).fit(kept[train], y[train]).predict(kept[test])
+        of_seed = results.cells.query(f"sampling == 'sphere' and selection == '{selection}' and seed == {seed}")
+        of_seed = of_seed[of_seed.model == model]
+        if selection == "residual":
+            of_seed = of_seed.query("metric == 'cosine' and h == 4")
+        if selection != "all":
+            of_seed = of_seed[of_seed.rate == 0.6]
+        (srcc,) = of_seed.srcc
+        assert srcc == pytest.approx(spearmanr(y[test], predicted).statistic, abs=1e-12)
+
+
+def test_solutions_are_those_of_the_selector(finished):
+    study, _, results = finished
+    bags = PatchStatistics().fit_transform(study.samplings["ERP"].transform(study.paths))
+    selector = ResidualPatchSelector(h=2, metric="euclidean", normalize="columns").fit(bags)
+    found = results.solutions.query("sampling == 'ERP' and metric == 'euclidean' and h == 2")
+    assert found.image.tolist() == study.paths
+    assert found.n_iter.tolist() == selector.n_iter_per_image_.tolist()
+    assert found.n_outliers.tolist() == [len(outliers) for outliers in selector.outliers_]
+    np.testing.assert_allclose(found.gap, selector.dual_gap_ / selector.objective_, rtol=1e-9)
+
+
+def test_run_again_computes_nothing(finished, counted):
+    study, out, results = finished
+    again = run_study(study, out, progress=False)
+    assert not any(counted.values())
+    pandas.testing.assert_frame_equal(again.cells, results.cells)
+
+
+def test_another_rate_or_model_or_image_computes_what_is_new(manifest, tmp_path, counted):
+    samplings = {"ERP": UniformSampler(N_PATCHES, 32)}
+    base = {"samplings": samplings, "metrics": ("euclidean",), "h": (2,), "rates": (0.3,), "n_seeds": 2}
+    one = {"pooled": MODELS["pooled"]}
+    run_study(make_study(manifest, **base, models=one), tmp_path / "study", progress=False)
+    assert counted == {"image_features": len(manifest), "select_all": 1, "cells": 6}
+    results = run_study(make_study(manifest, **base, models=MODELS), tmp_path / "study", progress=False)
+    assert counted == {"image_features": len(manifest), "select_all": 1, "cells": 12}
+    assert len(results.cells) == 12
+    run_study(make_study(manifest, **{**base, "rates": (0.3, 0.5)}, models=one), tmp_path / "study", progress=False)
+    assert counted == {"image_features": len(manifest), "select_all": 2, "cells": 12 + 2 + 4}  # of the selections' file
+    os.utime(manifest.image[3], ns=(1, 1))
+    run_study(make_study(manifest, **base, models=one), tmp_path / "study", progress=False)
+    assert counted["image_features"] == len(manifest) + 1
+
+
+def test_workers_change_nothing_but_time(finished, tmp_path):
+    study, _, results = finished
+    study = make_study(study.manifest, models={"pooled": MODELS["pooled"]}, h=(2,), rates=(0.3,))
+    found = run_study(study, tmp_path / "study", n_jobs=2, progress=False).cells
+    same = results.cells.merge(found, on=["sampling", "selection", "metric", "h", "rate", "model", "seed"])
+    assert len(same) == len(found) == 2 * 3 * 4
+    for name in ("srcc", "krcc", "plcc", "rmse", "n_kept"):
+        assert (same[f"{name}_x"] == same[f"{name}_y"]).all()
+
+
+class Stops(RegressorMixin, BaseEstimator):
+    """Is interrupted when it is fitted for the fourth time."""
+
+    n_fitted = 0
+
+    def fit(self, X, y):
+        Stops.n_fitted += 1
+        if Stops.n_fitted == 4:
+            raise KeyboardInterrupt
+        self.mean_ = np.array([image.mean() for image in X]).mean()
+        return self
+
+    def predict(self, X):
+        return np.array([image.mean() for image in X]) - self.mean_
+
+
+def test_an_interrupted_study_can_be_read_and_goes_on(manifest, tmp_path):
+    samplings = {"ERP": UniformSampler(N_PATCHES, 32)}
+    study = make_study(manifest, samplings=samplings, models={"mean": Stops()}, h=(2,), rates=(0.3,))
+    Stops.n_fitted = 0
+    with pytest.raises(KeyboardInterrupt):
+        run_study(study, tmp_path / "study", progress=False)
+    results = read_study(tmp_path / "study")
+    assert len(results.cells) == 3 and results.n_cells == 3 * (1 + 1 + 2)
+    results = run_study(study, tmp_path / "study", progress=False)
+    assert len(results.cells) == results.n_cells
+    assert Stops.n_fitted == 1 + results.n_cells
+
+
+def test_models_that_ask_for_pixels_get_those_of_the_kept_patches(manifest, tmp_path):
+    class OfPixels(RegressorMixin, BaseEstimator):
+        def fit(self, X, y):
+            self.n_ = X.n_patches
+            return self
+
+        def predict(self, X):
+            pixels = X.with_values(X.fields["pixels"])
+            return np.array([image.std() for image in pixels])
+
+    study = make_study(manifest, models={"std": OfPixels()}, h=(2,), rates=(0.3,), pixels=True, n_seeds=1)
+    cells = run_study(study, tmp_path / "study", progress=False).cells
+    _, test = study.splits[0]
+    for name, sampler in study.samplings.items():
+        pixels = sampler.transform(study.paths)
+        bags = PatchStatistics().fit_transform(pixels)
+        kept = ResidualPatchSelector(h=2, metric="cosine", rate=0.3, normalize="columns").fit(bags).selected_idx_
+        stds = [pixels[i][kept[i]].std() for i in test]
+        (srcc,) = cells.query(f"sampling == '{name}' and metric == 'cosine'").srcc
+        assert srcc == pytest.approx(spearmanr(study.labels[test], stds).statistic, abs=1e-12)
+
+
+def test_examples_show_the_default_selection(finished):
+    study, _, results = finished
+    assert [example["sampling"] for example in results.examples] == list(study.samplings)
+    for example in results.examples:
+        assert example["image"].shape == (64, 128, 3)
+        assert {name: example[name] for name in study.default} == study.default
+        assert len(example["scores"]) == len(example["fields"]["lon"]) == N_PATCHES
+        assert len(example["kept"]) == np.ceil(N_PATCHES * example["rate"])
+
+
+def test_names_of_files_are_the_same_in_another_process(finished, tmp_path):
+    study, *_ = finished
+    script = (
+        "from patchdistill.studies.design import identity\n"
+        "from patchdistill.panorama import UniformSampler\n"
+        "from patchdistill.models import BagPooling\n"
+        "from sklearn.linear_model import Ridge\n"
+        "from sklearn.pipeline import make_pipeline\n"
+        f"print(identity(UniformSampler({N_PATCHES}, 32)), identity(make_pipeline(BagPooling(), Ridge(1e3))))\n"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert found == [identity(study.samplings["ERP"]), identity(study.models["pooled"])]
+    assert identity(UniformSampler(N_PATCHES, 33)) != found[0]
+    assert identity(make_pipeline(BagPooling(), Ridge(1e2))) != found[1]
+    assert identity(clone(study.models["pooled"]).fit([np.eye(2), np.ones((3, 2))], [1, 2])) == found[1]
+
+
+def test_a_model_that_cannot_be_told_from_others_is_refused(manifest):
+    with pytest.raises(ValueError, match="cannot be pickled"):
+        make_study(manifest, models={"own": FunctionTransformer(lambda X: X)}).cells  # noqa: B018
+
+
+def test_tables_are_written(finished):
+    _, out, results = finished
+    for name in ("cells", "solutions", "costs"):
+        pandas.testing.assert_frame_equal(pandas.read_parquet(out / f"{name}.parquet"), getattr(results, name))
+
+
+def test_two_runs_into_one_folder_are_refused(finished, monkeypatch):
+    pytest.importorskip("fcntl")
+    study, out, _ = finished
+
+    def another(*_):
+        with pytest.raises(ValueError, match="Another run is writing"):
+            run_study(study, out, progress=False)
+
+    monkeypatch.setattr(run, "_write_examples", another)
+    run_study(study, out, progress=False)
+
+
+def test_an_image_that_cannot_be_read_is_named(manifest, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(Path(manifest.image[0]).read_bytes()[:500])
+    with pytest.raises(ValueError, match=r"broken\.png is broken or truncated"):
+        run_study(make_study(manifest.assign(image=[str(broken), *manifest.image[1:]])), tmp_path / "x", progress=False)
+
+
+def test_a_file_of_the_study_that_is_broken_is_named(manifest, tmp_path):
+    study = make_study(manifest, samplings={"ERP": UniformSampler(N_PATCHES, 32)}, h=(2,), rates=(0.3,), n_seeds=1)
+    run_study(study, tmp_path / "study", progress=False)
+    file = tmp_path / "study" / study.feature_files["ERP"][0]
+    file.write_bytes(file.read_bytes()[:100])
+    pieces.load_features.cache_clear()
+    with pytest.raises(ValueError, match=f"{file.name} cannot be read"):
+        run_study(make_study(manifest, samplings=study.samplings, n_seeds=1), tmp_path / "study", progress=False)
+
+
+def test_settings_are_json_and_say_what_was_done(finished):
+    study, out, results = finished
+    settings = json.loads((out / "study.json").read_text())["settings"]
+    assert settings == results.settings
+    assert settings["n_images"] == len(study.manifest) and settings["n_scenes"] == N_SCENES
+    assert settings["label"] == "the mos of the manifest"
+    assert settings["rates"] == [0.3, 0.6] and settings["default"] == {"metric": "euclidean", "h": 2, "rate": 0.3}
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"models": {}}, "models is {}; give a dict"),
+        ({"samplings": [UniformSampler()]}, "samplings is .*; give a dict"),
+        ({"rates": (0.3, 0.3)}, "each once"),
+        ({"rates": ()}, "at least one value"),
+        ({"rates": (1.5,)}, "rate=1.5 is not valid"),
+        ({"h": (0,)}, "'h' parameter"),
+        ({"metrics": ("euclid",)}, "'metric' parameter"),
+        ({"mapping": "cubic"}, "mapping='cubic' is unknown"),
+        ({"samplings": {"ERP": UniformSampler(0)}}, "'n_patches' parameter"),
+        ({"selector": ResidualPatchSelector(embedding=np.sqrt)}, "embedding .* of its own"),
+        ({"selector": ResidualPatchSelector(backend="torch")}, "backend of its own"),
+        ({"test_size": 1.5}, "test_size"),
+        ({"n_seeds": 0}, "n_splits|n_seeds"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_at_once(manifest, changes, message):
+    with pytest.raises(ValueError, match=message):
+        make_study(manifest, **changes)
+
+
+def test_a_folder_without_a_study_is_told(tmp_path):
+    with pytest.raises(ValueError, match="holds no study"):
+        read_study(tmp_path)
