@@ -75,17 +75,42 @@ def distort(image, kind, level, seed=0):
     if kind == CLEAN:
         return image
     strength = LEVELS[kind][level - 1]
-    if kind in _ENCODERS:
-        return _through_ffmpeg(image, kind, strength)
-    if kind == "JPEG":
-        return _through_pillow(image, "JPEG", quality=strength)
-    if kind == "JPEG 2000":
-        return _through_pillow(image, "JPEG2000", quality_mode="rates", quality_layers=[strength], irreversible=True)
+    if kind not in ("blur", "noise"):
+        return encode(image, kind, strength)
     if kind == "blur":
         changed = ndimage.gaussian_filter(image.astype(np.float32), strength, axes=(0, 1), mode=("reflect", "wrap"))
     else:
         changed = image + np.random.default_rng(seed).normal(0, strength, image.shape)
     return np.clip(np.rint(changed), 0, 255).astype(np.uint8)
+
+
+def encode(image, codec, strength):
+    """Encode a picture and decode it again.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (height, width, 3)
+        The picture; both sides even, for AVC and HEVC.
+    codec : {"JPEG", "JPEG 2000", "AVC", "HEVC"}
+        How.
+    strength : int
+        Quality of JPEG; compression ratio of JPEG 2000; quantizer of AVC and HEVC intra pictures.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width, 3)
+        What is left of it.
+
+    Raises
+    ------
+    RuntimeError
+        If ffmpeg fails.
+    """
+    if codec in _ENCODERS:
+        return _through_ffmpeg(image, codec, strength)
+    if codec == "JPEG":
+        return _through_pillow(image, "JPEG", quality=strength)
+    return _through_pillow(image, "JPEG2000", quality_mode="rates", quality_layers=[strength], irreversible=True)
 
 
 @cache
