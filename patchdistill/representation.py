@@ -1,7 +1,7 @@
 """Which patches represent an image, and how much each of them counts."""
 
 import math
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -49,52 +49,87 @@ def represent(points, distances, rate, is_outlier, counts=None):
     ValueError
         If the patches that are no outliers count nothing.
     """
-    if is_outlier.any():
-        inside = np.flatnonzero(~is_outlier)
-        points, distances = points[inside], distances[np.ix_(inside, inside)]
-
-    def cover(counts, n_kept):
-        image = Cover(points, distances, counts)
-        return image.order, image.weights(image.smallest() if n_kept is None else n_kept)
-
-    return represent_by(cover, rate, is_outlier, counts)
+    return representation(points, distances, is_outlier, counts)(rate)
 
 
-def represent_by(cover, rate, is_outlier, counts=None):
-    """Keep the first patches of a cover, outliers last.
+def representation(points, distances, is_outlier, counts=None):
+    """Prepare what :func:`represent` does, for one rate after the other: order and matrices are computed once.
 
     Parameters
     ----------
-    cover : callable
-        Gets what each patch that is no outlier counts, and how many of them are to be kept, None for as few as have the
-        averages. Returns their order, and the weights of the first so many, or of all, summing to 1.
-    rate : float, int or "auto"
-        As in :func:`represent`.
-    is_outlier : ndarray of bool, shape (n_patches,)
-        As in :func:`represent`.
-    counts : ndarray of shape (n_patches,), default=None
-        As in :func:`represent`.
+    points, distances, is_outlier, counts
+        As for :func:`represent`.
 
     Returns
     -------
-    Choice
-        With weights of its own.
+    callable
+        Gives the Choice at a rate.
 
     Raises
     ------
     ValueError
         If the patches that are no outliers count nothing.
     """
-    n = len(is_outlier)
-    counts = np.ones(n) if counts is None else np.asarray(counts, dtype=np.float64)
-    inside, outside = np.flatnonzero(~is_outlier), np.flatnonzero(is_outlier)
-    if not counts[inside].sum() > 0:
+    counts = inner_counts(is_outlier, counts)
+    inside = np.flatnonzero(~is_outlier)
+    if is_outlier.any():
+        points, distances = points[inside], distances[np.ix_(inside, inside)]
+    return partial(represent_by, Cover(points, distances, counts[inside]).first, is_outlier, counts)
+
+
+def inner_counts(is_outlier, counts):
+    """Check that patches that are no outliers count something.
+
+    Parameters
+    ----------
+    is_outlier : ndarray of bool, shape (n_patches,)
+        Patches that nothing has to stand for.
+    counts : ndarray of shape (n_patches,) or None
+        How much each patch counts, None for equally.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_patches,)
+        The counts.
+
+    Raises
+    ------
+    ValueError
+        If they do not.
+    """
+    counts = np.ones(len(is_outlier)) if counts is None else np.asarray(counts, dtype=np.float64)
+    if not counts[~is_outlier].sum() > 0:
         raise ValueError(
-            f"The {len(inside)} patches of an image that are no outliers all have weight 0, and so nothing is left to "
-            "represent. Use outlier_threshold=numpy.inf, or other weights."
+            f"The {(~is_outlier).sum()} patches of an image that are no outliers all have weight 0, and so nothing is "
+            "left to represent. Use outlier_threshold=numpy.inf, or other weights."
         )
+    return counts
+
+
+def represent_by(cover, is_outlier, counts, rate):
+    """Keep the first patches of a cover, outliers last.
+
+    Parameters
+    ----------
+    cover : callable
+        Gets how many of the patches that are no outliers are to be kept, None for as few as have the averages. Returns
+        their order, and the weights of the first so many, or of all, summing to 1.
+    is_outlier : ndarray of bool, shape (n_patches,)
+        As in :func:`represent`.
+    counts : ndarray of float64, shape (n_patches,)
+        How much each patch counts.
+    rate : float, int or "auto"
+        As in :func:`represent`.
+
+    Returns
+    -------
+    Choice
+        With weights of its own.
+    """
+    n = len(is_outlier)
+    inside, outside = np.flatnonzero(~is_outlier), np.flatnonzero(is_outlier)
     n_kept = None if rate == AUTO else n_keep(n, rate)
-    order, kept_weights = cover(counts[inside], n_kept)
+    order, kept_weights = cover(n_kept)
     n_inside = len(kept_weights)
     n_kept = n_kept or n_inside
     ranking = np.concatenate([inside[order], outside])
@@ -136,6 +171,10 @@ class Cover:
         """All patches, the first to keep first."""
         first = quadrature_order(self.kernel, self.counts, self.for_averages)
         return greedy_medoids(self_tuning_distances(self.distances), first)
+
+    def first(self, n_kept):
+        """All patches in their order, and weights of the first ones; None for as few as have a small error."""
+        return self.order, self.weights(self.smallest() if n_kept is None else n_kept)
 
     def weights(self, n_kept):
         """Weights of the first patches, in their order, summing to 1."""

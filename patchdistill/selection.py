@@ -22,7 +22,7 @@ from patchdistill.normalization import NORMALIZATIONS, unit_scale
 from patchdistill.ordered import OrderedPatches
 from patchdistill.outliers import find_outliers, split_core
 from patchdistill.ranking import AUTO, Choice, check_rate, n_keep, rank
-from patchdistill.representation import represent
+from patchdistill.representation import representation
 from patchdistill.scoring import (
     SOLUTION_PARAMETERS,
     ScoredPatches,
@@ -302,8 +302,31 @@ def select_patches(
 CHOICE_PARAMETERS = ("rate", "keep", "coverage", "outlier_threshold")
 
 
-def choose_patches(patches, scores, counts=None, *, rate, keep, coverage, outlier_threshold):
-    """Choose among the scored patches of one image; parameters as in :func:`select_patches`.
+def choose_patches(patches, scores, counts=None, *, rate, **parameters):
+    """Choose among the scored patches of one image.
+
+    Parameters
+    ----------
+    patches, scores, counts
+        As for :func:`choice_at_rates`.
+    rate : float, int or "auto"
+        See :func:`select_patches`.
+    **parameters : dict
+        The other parameters of the choice.
+
+    Returns
+    -------
+    choice : Choice
+        What is kept, and how much it counts.
+    outliers : ndarray of int
+        Patches set aside, ascending.
+    """
+    choose, outliers = choice_at_rates(patches, scores, counts, **parameters)
+    return choose(rate), outliers
+
+
+def choice_at_rates(patches, scores, counts=None, *, keep, coverage, outlier_threshold):
+    """Prepare the choice among the scored patches of one image, so that another rate takes little time.
 
     Parameters
     ----------
@@ -313,16 +336,19 @@ def choose_patches(patches, scores, counts=None, *, rate, keep, coverage, outlie
         Scores of the patches in the order in which they came.
     counts : ndarray of shape (n_patches,), default=None
         How much each patch counts by itself, equally by default.
+    keep, coverage, outlier_threshold
+        See :func:`select_patches`.
 
     Returns
     -------
-    choice : Choice
-        What is kept, and how much it counts.
+    choose : callable
+        Gives the Choice at a rate.
     outliers : ndarray of int
         Patches set aside, ascending.
     """
     if coverage is None:
-        return Choice(rank(scores, keep), n_keep(len(patches), rate)), np.empty(0, np.intp)
+        ranking = rank(scores, keep)
+        return lambda rate: Choice(ranking, n_keep(len(patches), rate)), np.empty(0, np.intp)
     scores = scores[patches.order]
     by_preference = rank(scores)
     order = patches.order[by_preference]
@@ -334,9 +360,14 @@ def choose_patches(patches, scores, counts=None, *, rate, keep, coverage, outlie
             points = unit_scale(points.astype(np.float64, copy=False))
             groups = np.cumsum(~np.isin(np.arange(len(patches)), patches.copies))[by_preference]
             is_outlier = find_outliers_of_many(points, scores, outlier_threshold)
-            choice = represent_many(points, groups, rate, is_outlier, counts)
+            represented = partial(represent_many, points, groups, is_outlier=is_outlier, counts=counts)
         else:
             distances = patches.distances(points, by_preference)
             is_outlier = find_outliers(distances, scores, outlier_threshold)
-            choice = represent(points, distances, rate, is_outlier, counts)
-    return choice.renumbered(order), np.sort(order[is_outlier])
+            represented = representation(points, distances, is_outlier, counts)
+
+    def choose(rate):
+        with single_blas_thread():
+            return represented(rate=rate).renumbered(order)
+
+    return choose, np.sort(order[is_outlier])

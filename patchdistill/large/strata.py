@@ -1,11 +1,12 @@
 """A cover of very many patches: strata of neighbours are covered one by one, and their first patches together."""
 
 import math
+from functools import partial
 
 import numpy as np
 
 from patchdistill.large.sizes import evenly_spaced, row_blocks
-from patchdistill.representation import FOR_AVERAGES, Cover, represent_by
+from patchdistill.representation import FOR_AVERAGES, Cover, inner_counts, represent_by
 from patchdistill.similarity import pairwise_distances
 from patchdistill.ties import rounded
 
@@ -45,13 +46,10 @@ def represent_many(points, groups, rate, is_outlier, counts=None):
     ValueError
         If the patches that are no outliers count nothing.
     """
+    counts = inner_counts(is_outlier, counts)
     inside = np.flatnonzero(~is_outlier)
-    return represent_by(
-        lambda counts, n_kept: cover_with_copies(points, inside, groups[inside], counts, n_kept),
-        rate,
-        is_outlier,
-        counts,
-    )
+    cover = partial(cover_with_copies, points, inside, groups[inside], counts[inside])
+    return represent_by(cover, is_outlier, counts, rate)
 
 
 def cover_with_copies(points, members, groups, counts, n_kept):

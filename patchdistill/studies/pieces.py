@@ -13,7 +13,7 @@ from patchdistill.bags import PATCH_INDEX, PatchBags
 from patchdistill.baselines import RandomPatchSelector
 from patchdistill.evaluation import agreement
 from patchdistill.ordered import OrderedPatches
-from patchdistill.selection import CHOICE_PARAMETERS, choose_patches, select_patches
+from patchdistill.selection import CHOICE_PARAMETERS, choice_at_rates, select_patches
 from patchdistill.studies.design import ALL, RANDOM
 
 PIXELS = "pixels"
@@ -113,9 +113,8 @@ def select_all(bags, selector, rates):
         for values, value in zip(per_image.values(), of_image, strict=True):
             values.append(value)
         scores.append(selection.scores)
-        patches = OrderedPatches(E, selector.normalize)
-        for of_rate, rate in zip(chosen, rates, strict=True):
-            choice, _ = choose_patches(patches, selection.scores, rate=rate, **choice_parameters)
+        choose, _ = choice_at_rates(OrderedPatches(E, selector.normalize), selection.scores, **choice_parameters)
+        for of_rate, choice in zip(chosen, map(choose, rates), strict=True):
             of_rate.append((choice.kept, choice.weights()))
     arrays = {name: np.array(values) for name, values in per_image.items()}
     arrays["scores"] = np.concatenate(scores)

@@ -156,6 +156,21 @@ def test_another_rate_or_model_or_image_computes_what_is_new(manifest, tmp_path,
     assert counted["image_features"] == len(manifest) + 1
 
 
+class Other(PatchStatistics):
+    """Another embedding, by its name."""
+
+
+def test_another_embedding_or_sampling_of_the_same_name_computes_everything(manifest, tmp_path, counted):
+    base = {"models": {"pooled": MODELS["pooled"]}, "metrics": ("euclidean",), "h": (2,), "rates": (0.3,), "n_seeds": 1}
+    first = {"ERP": UniformSampler(N_PATCHES, 32)}
+    run_study(make_study(manifest, **base, samplings=first), tmp_path / "study", progress=False)
+    run_study(make_study(manifest, **base, samplings=first, embedding=Other()), tmp_path / "study", progress=False)
+    assert counted == {"image_features": 2 * len(manifest), "select_all": 2, "cells": 6}
+    second = {"ERP": UniformSampler(N_PATCHES - 1, 32)}
+    run_study(make_study(manifest, **base, samplings=second), tmp_path / "study", progress=False)
+    assert counted == {"image_features": 3 * len(manifest), "select_all": 3, "cells": 9}
+
+
 def test_workers_change_nothing_but_time(finished, tmp_path):
     study, _, results = finished
     study = make_study(study.manifest, models={"pooled": MODELS["pooled"]}, h=(2,), rates=(0.3,))
