@@ -1,14 +1,23 @@
-"""Figures of the page "What selection buys, and when", from the files that the studies wrote."""
+"""Figures of the pages: from the files that the studies wrote, and of where the samplings place patches."""
 
 import matplotlib
 
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
 from study_tables import study_table  # noqa: E402
 from tables import _load  # noqa: E402
 
+from patchdistill.datasets import make_panoramas  # noqa: E402
 from patchdistill.models.compute import ComputeReport, StageCost  # noqa: E402
+from patchdistill.panorama import (  # noqa: E402
+    FibonacciSampler,
+    LatitudeSampler,
+    RandomSampler,
+    TrajectorySampler,
+    UniformSampler,
+)
 from patchdistill.plotting import ComputeDisplay  # noqa: E402
 
 # Told apart without color too: each has its own marker and line.
@@ -18,6 +27,13 @@ STYLES = {
     "highest residual": {"color": "#882255", "marker": "^", "linestyle": ":"},
     "k-medoids": {"color": "#009e73", "marker": "s", "linestyle": "-."},
     "kernel herding": {"color": "#cc79a7", "marker": "D", "linestyle": (0, (3, 1, 1, 1))},
+}
+SAMPLERS = {
+    "uniform": UniformSampler(),
+    "latitude": LatitudeSampler(),
+    "Fibonacci": FibonacciSampler(view="tangent"),
+    "random": RandomSampler(view="tangent"),
+    "trajectory": TrajectorySampler(view="tangent"),
 }
 
 
@@ -135,4 +151,34 @@ def end_to_end():
     return ComputeDisplay.from_report(ComputeReport(tuple(StageCost(**stage) for stage in stages))).figure_
 
 
-FIGURES = {"rate_curves": rate_curves, "sensitivity": sensitivity, "growth": growth, "end_to_end": end_to_end}
+def samplings():
+    """Middles of the patches of every sampling on one synthetic panorama, and how many lie how far from the equator."""
+    panorama = make_panoramas(1, height=512)
+    small = panorama[0].reshape(64, 8, 128, 8, 3).mean(axis=(1, 3)) / 255
+    figure, axes = plt.subplots(2, 3, figsize=(11, 4.6), layout="constrained")
+    shares = axes.flat[-1]
+    for ax, (name, sampler), style in zip(axes.flat, SAMPLERS.items(), STYLES.values(), strict=False):
+        patches = sampler.transform(panorama)
+        lon, lat = patches.field("lon", 0), patches.field("lat", 0)
+        ax.imshow(small, extent=(-180, 180, -90, 90), alpha=0.5, interpolation="none")
+        ax.plot(lon, lat, "o", color="black", markerfacecolor="white", markersize=3, markeredgewidth=0.7)
+        ax.set(title=name, xticks=range(-180, 181, 90), yticks=range(-90, 91, 45))
+        line = {**style, "marker": None}
+        shares.step(
+            [0, *np.sort(np.abs(lat)), 90], [*np.linspace(0, 1, len(lat) + 1), 1], where="post", label=name, **line
+        )
+    degrees = np.linspace(0, 90)
+    shares.plot(degrees, np.sin(np.deg2rad(degrees)), color="black", linewidth=0.8, label="area of the sphere")
+    shares.set(title="share at most so far from the equator", xlabel="degrees", xticks=range(0, 91, 30))
+    shares.grid(alpha=0.3)
+    shares.legend(fontsize=7)
+    return figure
+
+
+FIGURES = {
+    "rate_curves": rate_curves,
+    "sensitivity": sensitivity,
+    "growth": growth,
+    "end_to_end": end_to_end,
+    "samplings": samplings,
+}

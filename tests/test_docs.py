@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from patchdistill import ResidualPatchSelector
+from patchdistill.studies import read_config
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -75,7 +76,7 @@ def readme_names(tmp_path):
     rng = np.random.default_rng(0)
     paths = [tmp_path / f"{i}.png" for i in range(10)]
     for path in paths:
-        Image.fromarray(rng.integers(0, 256, (96, 128, 3), dtype=np.uint8)).save(path)
+        Image.fromarray(rng.integers(0, 256, (80, 160, 3), dtype=np.uint8)).save(path)
     return {"paths": paths, "mos": np.linspace(1, 5, 10), "scenes": np.repeat(np.arange(5), 2)}
 
 
@@ -98,3 +99,24 @@ def test_readme_example_with_a_network_runs(readme_names):
     exec(readme_example(1), readme_names)
     assert readme_names["predicted"].shape == (10,)
     assert np.isfinite(readme_names["predicted"]).all()
+
+
+def test_readme_example_of_panoramas_runs(readme_names):
+    exec(readme_example(0), readme_names)
+    del readme_names["predicted"]
+    exec(readme_example(2), readme_names)
+    assert readme_names["predicted"].shape == (10,)
+    assert readme_names["sampler"].transform(readme_names["paths"]).fields["lat"].shape == (1800,)
+
+
+def test_readme_study_is_one(tmp_path, readme_names):
+    pytest.importorskip("pandas")
+    pytest.importorskip("yaml")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = re.search(r"    manifest: .*?\n\n", text, re.DOTALL).group(0)
+    (tmp_path / "study.yaml").write_text(textwrap.dedent(lines))
+    rows = zip(*(readme_names[name] for name in ("paths", "scenes", "mos")), strict=True)
+    table = "\n".join(f"{path.name},{scene},{mos},mos" for path, scene, mos in rows)
+    (tmp_path / "scores.csv").write_text(f"image,scene,mos,mos_kind\n{table}\n")
+    study = read_config(tmp_path / "study.yaml")
+    assert list(study.samplings) == ["latitude", "sphere"] and study.rates == (0.1, 0.2, 0.45)

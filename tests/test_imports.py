@@ -16,6 +16,7 @@ OPTIONAL = (
     "matplotlib",
     "pandas",
     "pyarrow",
+    "yaml",
     "PIL",
     "skimage",
     "hypothesis",
@@ -23,11 +24,15 @@ OPTIONAL = (
 )
 SCRIPT = """
 import numpy as np
-import patchdistill, patchdistill.baselines, patchdistill.embedding, patchdistill.evaluation, patchdistill.models
-import patchdistill.sampling
+import patchdistill, patchdistill.baselines, patchdistill.datasets, patchdistill.embedding, patchdistill.evaluation
+import patchdistill.models, patchdistill.panorama, patchdistill.plotting, patchdistill.sampling, patchdistill.studies
+import patchdistill.studies.page
 from patchdistill import ResidualPatchSelector
-image = np.random.default_rng(0).random((64, 96, 3))
-bags = patchdistill.embedding.PatchStatistics(n_patches=6, patch_size=32).transform([image])
+image = np.random.default_rng(0).random((64, 128, 3))
+views = patchdistill.panorama.FibonacciSampler(n_patches=6, patch_size=32, view="tangent").transform([image])
+bags = patchdistill.embedding.PatchStatistics().transform(views)
+patchdistill.evaluation.agreement([1, 2, 3], [1, 3, 2], mapping="linear")
+patchdistill.evaluation.ws_ssim(image, image)
 pooled = patchdistill.models.BagPooling().fit_transform(ResidualPatchSelector().fit_transform(bags))
 print(pooled.shape)
 """

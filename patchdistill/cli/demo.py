@@ -8,8 +8,10 @@ SUMMARY = "run the whole path on photographs, write a report"
 DESCRIPTION = """\
 Distort photographs, label them with a full-reference measure, select patches, train
 quality models on all, kept and random patches, and write one HTML report with
-pictures. Without --images it takes the photographs bundled with scikit-learn and
-scikit-image."""
+pictures; besides, select patches of a panorama of which one half is spoiled. Without
+--images it takes the photographs bundled with scikit-learn and scikit-image. The first
+picture of DIR that is exactly twice as wide as high is the panorama; without one, a
+synthetic panorama is made."""
 EXAMPLES = """\
 examples:
   patchdistill demo --out report/

@@ -5,7 +5,9 @@ from io import BytesIO
 import numpy as np
 
 from patchdistill._compat import import_optional
-from patchdistill.plotting import SelectionDisplay
+from patchdistill.demo.wording import example_title
+from patchdistill.panorama import tangent_views
+from patchdistill.plotting import PanoramaSelectionDisplay, SelectionDisplay
 
 # Colors that color-blind readers can tell apart (Okabe and Ito), with markers for print in gray.
 STYLES = {
@@ -15,6 +17,7 @@ STYLES = {
     "random": {"color": "#555555", "marker": "^", "linewidth": 1.4, "label": "random: mean ± sd of seeds"},
 }
 _KIND_COLORS = ("#000000", "#0072b2", "#56b4e9", "#009e73", "#d55e00")
+_MARK = "#d55e00"
 _ALL = {"color": "#000000", "linestyle": (0, (5, 3)), "linewidth": 1.2}
 
 
@@ -215,3 +218,48 @@ def draw_times(per_image):
     ax.tick_params(axis="y", length=0)
     figure.legend(loc="outside upper center", ncols=len(stages), frameon=False)
     return _png(figure)
+
+
+def draw_panorama(part):
+    """Kept and dropped patches on the panorama; below, some kept ones as they were cut out, and as views.
+
+    Parameters
+    ----------
+    part : PanoramaPart
+        What :func:`patchdistill.demo.panorama.select_on_panorama` returns.
+
+    Returns
+    -------
+    bytes
+        PNG file.
+    """
+    figure = _new_figure(11, 8)
+    above, below = figure.subfigures(2, 1, height_ratios=(5.7, 2.3))
+    ax = above.subplots()
+    PanoramaSelectionDisplay.from_selection(part.image, part.patches, part.selection, ax=ax)
+    ax.axvline(part.image.shape[1] / 2 - 0.5, color="white", linestyle=(0, (5, 3)), linewidth=1.6)
+    ax.set_title("spoiled", loc="right", fontsize=11)
+    ax.set_title("as it was", loc="left", fontsize=11)
+    fields = ("left", "top", "size", "lon", "lat", "fov", "pixels")
+    chosen = zip(*(part.patches.field(name, 0)[part.shown] for name in fields), strict=True)
+    examples = zip(below.subfigures(1, len(part.shown), squeeze=False)[0], chosen, part.results["shown"], strict=True)
+    for mark, (small, (left, top, size, lon, lat, fov, crop), told) in enumerate(examples, start=1):
+        _outline(ax, mark, left, top, size)
+        small.suptitle(f"{mark}: {example_title(told)}", fontsize=11)
+        view = tangent_views(part.image, [lon], [lat], fov, size)[0]
+        both = {"cut out of the picture": crop, "tangent view": view}
+        for small_ax, (name, pixels) in zip(small.subplots(1, 2), both.items(), strict=True):
+            small_ax.imshow(pixels)
+            small_ax.set(xticks=[], yticks=[], xlabel=name)
+    return _png(figure, dpi=100)
+
+
+def _outline(ax, mark, left, top, size):
+    """Mark a crop of the panorama drawn on `ax`; what reaches over the right border goes on at the left one."""
+    Rectangle = import_optional("matplotlib.patches", "run_demo", "demo").Rectangle
+    width = round(ax.get_xlim()[1] + 0.5)
+    for start in (left, left - width):
+        ax.add_patch(Rectangle((start - 0.5, top - 0.5), size, size, fill=False, edgecolor=_MARK, linewidth=2.2))
+    box = {"facecolor": _MARK, "edgecolor": "none", "pad": 2}
+    text = {"color": "white", "weight": "bold", "ha": "left", "va": "top", "bbox": box}
+    ax.annotate(str(mark), (left, top), xytext=(4, -4), textcoords="offset points", **text)

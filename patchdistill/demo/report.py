@@ -1,11 +1,11 @@
 """One HTML file that needs nothing else: no network, no scripts, pictures inside."""
 
 import base64
-from html import escape
+from html import escape, unescape
 
 from patchdistill.demo.distortions import LEVELS, STRENGTHS
 from patchdistill.demo.study import MODES, SELECTORS
-from patchdistill.demo.wording import NAMES, findings, headline, number
+from patchdistill.demo.wording import NAMES, findings, headline, number, panorama_caption, panorama_findings
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -19,6 +19,7 @@ li { margin: .25rem 0; }
 figure { margin: 1rem 0; }
 img { max-width: 100%; height: auto; display: block; }
 figcaption, .note { color: #555; font-size: .92rem; max-width: 46rem; }
+figcaption { margin-top: .4rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .82rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .5rem; text-align: right; white-space: nowrap; }
@@ -44,9 +45,10 @@ _LIMITS = (
     "model that weighs patches itself may gain or lose more.",
     "<b>Artificial distortions</b> of the whole image, one at a time. Faults that touch only a part of an image, "
     "which is "
-    "where the choice of patches should matter most, do not occur.",
-    "<b>Flat pictures.</b> Panoramas, if there are any, are treated as flat pictures: poles stretched, edges not "
-    "joined.",
+    "where the choice of patches should matter most, do not occur in the comparison.",
+    "<b>Flat pictures.</b> The comparison treats panoramas, if there are any, as flat pictures: poles stretched, edges "
+    "not joined. Only the part &ldquo;On a panorama&rdquo; knows about the sphere, and no quality model is trained "
+    "there.",
     "<b>Nothing about the publication</b> that the method comes from: other data, other features, other labels.",
 )
 
@@ -59,7 +61,7 @@ def render(results, figures):
     results : dict
         What :func:`patchdistill.demo.run_demo` writes to ``results.json``; every number of the page is in it.
     figures : dict of str to bytes
-        PNG files: ``selections``, ``agreement``, ``residuals``, ``convergence``, ``times``.
+        PNG files: ``selections``, ``panorama``, ``agreement``, ``residuals``, ``convergence``, ``times``.
 
     Returns
     -------
@@ -94,6 +96,9 @@ def render(results, figures):
             "Left: the clean scene. Right: a distorted version of it, selected on its own.",
         ),
         f"<p>Share of the patches that were set aside because they stand apart: {_shares(results['outliers'])}.</p>",
+        "<h2>On a panorama</h2>",
+        _figure(figures["panorama"], escape(panorama_caption(results["panorama"]))),
+        f"<p>{escape(' '.join(panorama_findings(results['panorama'])))}</p>",
         "<h2>How well quality is predicted</h2>",
         _figure(
             figures["agreement"],
@@ -157,7 +162,7 @@ def render(results, figures):
 
 def _figure(png, caption):
     data = base64.b64encode(png).decode("ascii")
-    alternative = escape(caption.replace("&", "and"), quote=True)
+    alternative = escape(unescape(caption), quote=True)
     image = f'<img src="data:image/png;base64,{data}" alt="{alternative}">'
     return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
 

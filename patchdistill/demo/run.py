@@ -14,6 +14,7 @@ from patchdistill.bags import PatchBags
 from patchdistill.demo import figures, record
 from patchdistill.demo.clock import Clock
 from patchdistill.demo.distortions import CLEAN, write_versions
+from patchdistill.demo.panorama import select_on_panorama
 from patchdistill.demo.report import render
 from patchdistill.demo.scenes import find_scenes
 from patchdistill.demo.study import (
@@ -46,6 +47,7 @@ class Design(NamedTuple):
     n_patches: int = 180
     rates: tuple = RATES
     n_seeds: int = N_SEEDS
+    panorama_height: int = 512
 
 
 class Images(NamedTuple):
@@ -74,7 +76,7 @@ def run_demo(out, images=None, n_jobs=None, progress=True):
     Photographs are distorted by JPEG, JPEG 2000, blur and noise at five levels and labelled by their structural
     similarity to the original. A quality model is cross-validated, grouped by scene, with all patches, with those that
     the default selection keeps and their weights, with as many at either end of the residuals, and with as many chosen
-    at random.
+    at random. Besides, patches of a panorama are selected of which one half is spoiled.
 
     Parameters
     ----------
@@ -83,7 +85,9 @@ def run_demo(out, images=None, n_jobs=None, progress=True):
         not exist.
     images : path-like, default=None
         Folder of pictures, one per scene, of at least 32 pixels each way; larger ones are shrunk to 1280 pixels. By
-        default ten color photographs that come with scikit-learn and scikit-image; nothing is downloaded.
+        default ten color photographs that come with scikit-learn and scikit-image; nothing is downloaded. The first
+        one that is exactly twice as wide as high is the panorama, shrunk to 512 pixels of height; without one, as by
+        default, a synthetic panorama is made.
     n_jobs : int, default=None
         Workers for distorting and embedding; None takes the cores there are, at most four. Changes nothing but time.
     progress : bool, default=True
@@ -160,6 +164,8 @@ def run_study(out, paths, longest_side, n_jobs, progress, design=None):
             predicted = cross_val_predict(
                 pipeline, images.files, images.labels, groups=images.scenes, cv=folds(images.scenes)
             )
+        with clock.stage("select on a panorama"):
+            on_panorama = select_on_panorama(paths, design.panorama_height, design.n_patches)
         with clock.stage("time the model, draw"):
             selector = pipeline["select"]
             kept = selector.fit_transform(bags)
@@ -167,6 +173,7 @@ def run_study(out, paths, longest_side, n_jobs, progress, design=None):
             times = _milliseconds(clock.seconds, kept, bags, images)
             pictures = {
                 "selections": figures.draw_selections(_examples(images, bags)),
+                "panorama": figures.draw_panorama(on_panorama),
                 "agreement": figures.draw_agreement(study),
                 "residuals": figures.draw_residuals([solved.scores for solved in solutions], images.kinds),
                 "convergence": figures.draw_convergence(solutions, _TOL),
@@ -179,6 +186,7 @@ def run_study(out, paths, longest_side, n_jobs, progress, design=None):
         "pipeline": record.describe_pipeline(pipeline, predicted, expected, images),
         "outliers": record.share_of_outliers(selector.outliers_, bags, images.kinds),
         "solver": record.describe_solutions(solutions, _TOL),
+        "panorama": on_panorama.results,
         "milliseconds_per_image": times,
         "seconds": clock.seconds,
     }

@@ -134,3 +134,85 @@ def _changes(study):
         "Fixed, how far the predictions move from those with all patches (root mean square, in standard deviations of "
         f"the labels), with the default selection and with random patches: {changes}."
     )
+
+
+def panorama_caption(panorama):
+    """Say what the figure of the panorama shows.
+
+    Parameters
+    ----------
+    panorama : dict
+        The results of :func:`patchdistill.demo.panorama.select_on_panorama`.
+
+    Returns
+    -------
+    str
+        Sentences.
+    """
+    size = f"{panorama['width']} x {panorama['height']} pixels"
+    if panorama["picture"] is None:
+        source = (
+            "This panorama is synthetic: no picture at hand is exactly twice as wide as high, and nothing is "
+            f"downloaded. It shows dead leaves, discs of many sizes that cover each other on the sphere, at {size}."
+        )
+    else:
+        source = (
+            f"The picture is {panorama['picture']}, the first one that is exactly twice as wide as high and so taken "
+            f"for a panorama, at {size}."
+        )
+    return (
+        f"{source} The half to the right of the dashed line, longitudes 0° to 180°, was spoiled: "
+        f"{panorama['distortion']}, quality {panorama['strength']}. Clear: kept. Dark: dropped. Gray: in no patch. "
+        f"The {panorama['n_patches']} patches of {panorama['patch_size']} x {panorama['patch_size']} pixels are the "
+        "sparser the nearer they are to a pole. Small: kept patches as they were cut out of the picture, and tangent "
+        "views, what is seen in the same directions from the middle of the sphere. Near the equator the two are alike; "
+        "towards the poles the picture is stretched."
+    )
+
+
+def example_title(shown):
+    """Say where one of the patches that are shown lies, and how much it counts.
+
+    Parameters
+    ----------
+    shown : dict
+        One of ``panorama["shown"]``.
+
+    Returns
+    -------
+    str
+        The title of its pictures.
+    """
+    lon, lat = (number(shown[key], digits=0) for key in ("lon", "lat"))
+    return f"lon {lon}°, lat {lat}°, weight {number(100 * shown['weight'], digits=1)} %"
+
+
+def panorama_findings(panorama):
+    """Say how much of the kept patches is spoiled.
+
+    Parameters
+    ----------
+    panorama : dict
+        The results of :func:`patchdistill.demo.panorama.select_on_panorama`.
+
+    Returns
+    -------
+    list of str
+        Sentences.
+    """
+    shares = panorama["spoiled"]
+    everything, kept, weighted = (f"{number(100 * shares[key], digits=1)} %" for key in ("all", "kept", "weighted"))
+    n_outliers = panorama["n_outliers"]
+    set_aside = "No patch was set aside because it stands apart."
+    if n_outliers:
+        of_these = f"{number(100 * shares['outliers'], digits=1)} % of their pixels are spoiled"
+        set_aside = f"Set aside because they stand apart: {n_outliers}; {of_these}."
+    return [
+        f"Of the pixels of all {panorama['n_patches']} patches {everything} are spoiled; of those of the "
+        f"{panorama['n_kept']} kept ones {kept}, and {weighted} where each patch counts with its weight. "
+        f"For as many random patches that share has a standard deviation of "
+        f"{number(100 * shares['random_sd'], digits=1)} points.",
+        set_aside,
+        "One picture, one fault, one selection: this shows what the selection does on a sphere, not that quality is "
+        "predicted better.",
+    ]

@@ -138,7 +138,7 @@ def ssim(reference, image):
 
 
 def ws_ssim(reference, panorama):
-    """Spherical SSIM: the mean over the sphere of :func:`ssim_map`.
+    """Spherical SSIM: the mean over the sphere of ``ssim_map``.
 
     Luma is not rounded; no border is left out, because a panorama has none.
 
@@ -178,7 +178,7 @@ def ws_ssim(reference, panorama):
 
 
 def ws_gms(reference, panorama):
-    """Spherical GMSD: one less the standard deviation over the sphere of :func:`gms_map`.
+    """Spherical GMSD: one less the standard deviation over the sphere of ``gms_map``.
 
     GMSD grows with distortion; subtracted from one, its direction is that of the other measures.
 
@@ -263,7 +263,7 @@ def gms_map(reference, image):
     """Similarity of gradient magnitudes of a panorama, at half the resolution.
 
     Both planes are averaged over blocks of 2 x 2 pixels; gradients are those of Prewitt, divided by 3. Borders are
-    treated as in :func:`ssim_map` (the authors' code takes zeros beyond them).
+    treated as in ``ssim_map`` (the authors' code takes zeros beyond them).
 
     Parameters
     ----------

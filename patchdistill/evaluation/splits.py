@@ -72,7 +72,7 @@ def check_split(train, test, groups):
     Raises
     ------
     ValueError
-        If a scene is on both sides, and as :func:`check_scenes`.
+        If a scene is on both sides, and as ``check_scenes``.
 
     Examples
     --------

@@ -67,9 +67,9 @@ def tangent_views(panorama, lon, lat, fov=90.0, size=256, interpolation="bilinea
     pictures on top of each other, a cropped panorama, a flat photograph -, and their views would be wrong without
     looking so.
 
-    The pixel of a view is a point sample. Where a view is coarser than the picture (fewer pixels per degree, which is
-    ``size / fov`` against ``width / 360`` in the middle of a view), it aliases: shrink the picture first, with an
-    antialiasing filter.
+    The pixel of a view is a point sample. Where a view is coarser than the picture (fewer pixels per degree, which in
+    the middle of a view are ``pi * size / (360 * tan(fov / 2))`` against ``width / 360``), it aliases: shrink the
+    picture first, with an antialiasing filter.
 
     Memory beyond the result does not depend on the size of the picture, unless the picture is a slice or transposed,
     which is copied once.

@@ -29,7 +29,7 @@ def recursive_walk(panorama, n_paths=9, n_steps=20, fov=90.0, random_state=None)
     .. math:: p_k = \frac{\exp s_k}{\sum_l \exp s_l}, \qquad
               s_k = \ln H_k - \frac{\varphi_k^2}{2 \cdot 18^2} + v_k \ln 0.7
 
-    where :math:`H_k` is the :func:`entropy of its view <view_entropy>` in bits, :math:`\varphi_k` its latitude in
+    where :math:`H_k` is the entropy of its view in bits, :math:`\varphi_k` its latitude in
     degrees (the prior's standard deviation is 0.2 of the way to the pole), and :math:`v_k` how often the path has been
     within 12 degrees of it. Paths do not know of each other.
 

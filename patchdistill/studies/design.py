@@ -4,6 +4,7 @@ import itertools
 import pickle
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 
 import joblib
@@ -102,6 +103,7 @@ class Study:
                 raise ValueError(f"{name} is {values!r}; give at least one value, each once.")
         for rate in self.rates:
             check_rate(rate)
+        object.__setattr__(self, "rates", tuple(int(r) if isinstance(r, Integral) else float(r) for r in self.rates))
         if self.mapping not in MAPPINGS:
             raise ValueError(f"mapping={self.mapping!r} is unknown; use one of {', '.join(MAPPINGS)}.")
         if self.selector.embedding is not None or self.selector.backend == "torch":
@@ -161,13 +163,11 @@ class Study:
 
     @cached_property
     def selection_files(self):
-        """Of each (sampling, metric, h), the name of the file with the selections of all images at all rates."""
+        """Of each (sampling, metric, h), the name of the file with the selections of all images, at any rates."""
         selector = {name: value for name, value in self.selector.get_params().items() if name not in _NOT_IDENTITY}
         return {
             (sampling, metric, h): "selections/{}.npz".format(
-                joblib.hash(
-                    (__version__, {**selector, "metric": metric, "h": h}, self.rates, self.feature_files[sampling])
-                )
+                joblib.hash((__version__, {**selector, "metric": metric, "h": h}, self.feature_files[sampling]))
             )
             for sampling, metric, h in itertools.product(self.samplings, self.metrics, self.h)
         }
@@ -179,16 +179,15 @@ class Study:
         selections += [(sampling, RANDOM, None, None, rate) for sampling in self.samplings for rate in self.rates]
         selections += [(s, RESIDUAL, m, h, rate) for (s, m, h) in self.selection_files for rate in self.rates]
         models = {name: identity(model) for name, model in self.models.items()}
-        data = joblib.hash(
-            (self.labels, self.deviations, self.manifest["scene"].tolist(), self.splits, self.mapping, self.pixels)
-        )
+        data = joblib.hash((self.labels, self.deviations, self.mapping))
+        splits = [joblib.hash(split) for split in self.splits]
         cells = {}
         for sampling, selection, metric, h, rate in selections:
             files = self.feature_files[sampling] if metric is None else self.selection_files[sampling, metric, h]
             source = joblib.hash((__version__, data, files, selection, rate))
             cell = {"sampling": sampling, "selection": selection, "metric": metric, "h": h, "rate": rate}
             for (model, of_model), seed in itertools.product(models.items(), range(self.n_seeds)):
-                cells[joblib.hash((source, of_model, seed))] = {**cell, "model": model, "seed": seed}
+                cells[joblib.hash((source, of_model, seed, splits[seed]))] = {**cell, "model": model, "seed": seed}
         return cells
 
 

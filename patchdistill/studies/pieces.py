@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
@@ -94,13 +95,13 @@ def select_all(bags, selector, rates):
     -------
     dict of str to ndarray
         Per image ``n_iter``, ``gap``, ``converged``, ``n_outliers`` and ``seconds`` (of one selection, solution
-        included); ``scores`` of all patches; and for rate ``k``, ``n_k`` kept patches per image, ``kept_k`` and
-        ``weights_k`` of all images one after the other.
+        included); ``scores`` of all patches; and for each rate the names of :func:`of_rate`, with the number of kept
+        patches per image, and the kept patches and weights of all images one after the other.
     """
     parameters = {**selector.get_params(), "memory": None}
     choice_parameters = {name: parameters[name] for name in CHOICE_PARAMETERS if name != "rate"}
     per_image = {name: [] for name in ("n_iter", "gap", "converged", "n_outliers", "seconds")}
-    scores, chosen = [], [[] for _ in rates]
+    scores, chosen = [], {rate: [] for rate in rates}
     for E in bags:
         start = time.perf_counter()
         with warnings.catch_warnings():
@@ -114,20 +115,37 @@ def select_all(bags, selector, rates):
             values.append(value)
         scores.append(selection.scores)
         choose, _ = choice_at_rates(OrderedPatches(E, selector.normalize), selection.scores, **choice_parameters)
-        for of_rate, choice in zip(chosen, map(choose, rates), strict=True):
-            of_rate.append((choice.kept, choice.weights()))
+        for rate, choices in chosen.items():
+            choice = choose(rate)
+            choices.append((choice.kept, choice.weights()))
     arrays = {name: np.array(values) for name, values in per_image.items()}
     arrays["scores"] = np.concatenate(scores)
-    for k, of_rate in enumerate(chosen):
-        kept, weights = zip(*of_rate, strict=True)
-        arrays[f"n_{k}"] = np.array([len(patches) for patches in kept])
-        arrays[f"kept_{k}"], arrays[f"weights_{k}"] = np.concatenate(kept), np.concatenate(weights)
+    for rate, choices in chosen.items():
+        kept, weights = zip(*choices, strict=True)
+        columns = [len(patches) for patches in kept], np.concatenate(kept), np.concatenate(weights)
+        arrays |= {name: np.array(column) for name, column in zip(of_rate(rate), columns, strict=True)}
     return arrays
 
 
+def of_rate(rate):
+    """Name the arrays that hold the selection at a rate.
+
+    Parameters
+    ----------
+    rate : float or int
+        The rate.
+
+    Returns
+    -------
+    tuple of str
+        Of the number of kept patches per image, of the kept patches, and of their weights.
+    """
+    return f"n_{rate!r}", f"kept_{rate!r}", f"weights_{rate!r}"
+
+
 @lru_cache(maxsize=1)
-def load_selection(folder, file, k):
-    """Read what is kept of every image at rate number `k`.
+def load_selection(folder, file, rate):
+    """Read what is kept of every image at a rate.
 
     Parameters
     ----------
@@ -135,17 +153,17 @@ def load_selection(folder, file, k):
         Of the study.
     file : str
         Name of the file.
-    k : int
-        Position of the rate.
+    rate : float or int
+        The rate.
 
     Returns
     -------
     kept, weights : list of ndarray
         One of each per image.
     """
-    arrays = read_arrays(folder / file, (f"n_{k}", f"kept_{k}", f"weights_{k}"))
-    ends = np.cumsum(arrays[f"n_{k}"])[:-1]
-    return np.split(arrays[f"kept_{k}"], ends), np.split(arrays[f"weights_{k}"], ends)
+    n_kept, kept, weights = read_arrays(folder / file, of_rate(rate)).values()
+    ends = np.cumsum(n_kept)[:-1]
+    return np.split(kept, ends), np.split(weights, ends)
 
 
 class CellWork:
@@ -160,7 +178,7 @@ class CellWork:
     """
 
     def __init__(self, study, folder):
-        self.folder, self.rates, self.mapping = folder, study.rates, study.mapping
+        self.folder, self.mapping = folder, study.mapping
         self.feature_files, self.selection_files = study.feature_files, study.selection_files
         self.models, self.splits = study.models, study.splits
         self.labels, self.deviations, self.paths = study.labels, study.deviations, study.paths
@@ -207,7 +225,7 @@ class CellWork:
         if cell["selection"] == RANDOM:
             return RandomPatchSelector(cell["rate"], random_state=cell["seed"]).fit_transform(bags)
         file = self.selection_files[cell["sampling"], cell["metric"], cell["h"]]
-        kept, weights = load_selection(self.folder, file, self.rates.index(cell["rate"]))
+        kept, weights = load_selection(self.folder, file, cell["rate"])
         bags = bags.take(kept)
         return bags.with_values(bags.values, weights=np.concatenate(weights))
 
@@ -232,10 +250,37 @@ def read_arrays(path, names=None):
     ValueError
         If the file cannot be read.
     """
+    with _opened(path) as arrays:
+        return {name: arrays[name] for name in names or arrays.files}
+
+
+def array_names(path):
+    """List the arrays of a file of the study.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    list of str
+        Their names.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read.
+    """
+    with _opened(path) as arrays:
+        return arrays.files
+
+
+@contextmanager
+def _opened(path):
     with open(path, "rb") as stream:
         try:
-            arrays = np.load(stream, allow_pickle=False)
-            return {name: arrays[name] for name in names or arrays.files}
+            yield np.load(stream, allow_pickle=False)
         except Exception as error:  # a broken file can raise anything
             raise ValueError(f"{path} cannot be read ({error}). Remove it; it will be made again.") from error
 

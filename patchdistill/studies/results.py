@@ -24,8 +24,9 @@ class StudyResults:
     cells : DataFrame
         One row per trained model: ``sampling``, ``selection`` ("all", "residual" or "random"), ``metric`` and ``h``
         (of residual selection), ``rate``, ``model``, ``seed``, ``n_train`` and ``n_test`` images, ``n_kept`` patches
-        per image, ``srcc``, ``krcc``, ``plcc``, ``rmse``, ``outlier_ratio``, the ``mapping`` that PLCC and RMSE were
-        taken after, ``fit_seconds`` and ``predict_seconds``. NaN where predictions were constant.
+        per image, ``srcc``, ``krcc``, ``plcc``, ``rmse``, ``outlier_ratio`` (errors above twice the ``mos_std`` of the
+        manifest), the ``mapping`` that PLCC and RMSE were taken after, ``fit_seconds`` and ``predict_seconds``. NaN
+        where predictions were constant.
     n_cells : int
         How many rows there are when the study is finished.
     solutions : DataFrame

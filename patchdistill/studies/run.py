@@ -17,7 +17,15 @@ from patchdistill.journal.files import check_parent, write_whole
 from patchdistill.journal.log import RunLog
 from patchdistill.progress import Progress
 from patchdistill.selection import select_patches
-from patchdistill.studies.pieces import CellWork, image_features, load_features, select_all, write_arrays
+from patchdistill.studies.pieces import (
+    CellWork,
+    array_names,
+    image_features,
+    load_features,
+    of_rate,
+    select_all,
+    write_arrays,
+)
 from patchdistill.studies.results import CELLS, DESIGN, EXAMPLES, read_study
 
 # Pictures of examples are shown this wide at most.
@@ -118,9 +126,14 @@ def _selection_tasks(study, out):
             file,
         )
         for (sampling, metric, h), file in study.selection_files.items()
-        if not (out / file).exists()
+        if not _has_rates(out / file, study.rates)
     ]
     return len(study.selection_files) - len(tasks), tasks
+
+
+def _has_rates(path, rates):
+    """Whether selections are there, at all of the rates."""
+    return path.exists() and {of_rate(rate)[0] for rate in rates} <= set(array_names(path))
 
 
 def _selections(out, files, ids, selector, rates, file):

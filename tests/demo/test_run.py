@@ -1,5 +1,6 @@
 import json
 import re
+from html import unescape
 
 import numpy as np
 import pytest
@@ -10,14 +11,14 @@ from patchdistill.demo import run_demo
 from patchdistill.demo.record import share_of_outliers
 from patchdistill.demo.run import Design, run_study
 from patchdistill.demo.study import MODES, SELECTORS
-from patchdistill.demo.wording import NAMES, findings, headline, number
+from patchdistill.demo.wording import NAMES, findings, headline, number, panorama_caption, panorama_findings
 
 pytest.importorskip("skimage")
 pytest.importorskip("matplotlib")
 Image = pytest.importorskip("PIL.Image")
 
-DESIGN = Design(levels=(1, 3, 5), n_patches=36, rates=(0.1, 0.25, 0.45), n_seeds=3)
-SMALL = Design(levels=(5,), n_patches=12, rates=(0.45,), n_seeds=1)
+DESIGN = Design(levels=(1, 3, 5), n_patches=36, rates=(0.1, 0.25, 0.45), n_seeds=3, panorama_height=128)
+SMALL = Design(levels=(5,), n_patches=12, rates=(0.45,), n_seeds=1, panorama_height=64)
 
 
 def run(out, folder, design, progress=False):
@@ -56,7 +57,7 @@ def page(report):
 def test_report_needs_nothing_else(report, page):
     assert sorted(path.name for path in report.parent.iterdir()) == ["report.html", "results.json"]
     text, n_pictures = re.subn(r'src="data:image/png;base64,[A-Za-z0-9+/=]+"', "", page)  # any word may occur in these
-    assert n_pictures == 5
+    assert n_pictures == 6
     assert not any(word in text for word in ("href", "src=", "http", "<script", "url("))
 
 
@@ -74,6 +75,17 @@ def test_numbers_of_the_page_are_those_of_the_results(page, results):
     assert f"clean {number(100 * results['outliers']['clean'], digits=1)} %, JPEG " in page
     for label in results["labels"]["blur"].values():
         assert number(label) in page
+
+
+def test_page_says_what_the_results_say_of_the_panorama(page, results):
+    section = unescape(page.split("<h2>On a panorama</h2>")[1].split("<h2>")[0])
+    panorama = results["panorama"]
+    assert f"<figcaption>{panorama_caption(panorama)}</figcaption>" in section
+    assert f"<p>{' '.join(panorama_findings(panorama))}</p>" in section
+    assert section.count("<img") == 1
+    assert (panorama["picture"], panorama["height"], panorama["width"]) == (None, 128, 256)
+    assert (panorama["n_patches"], panorama["n_kept"], panorama["patch_size"]) == (36, 17, 16)
+    assert "Only the part “On a panorama” knows about the sphere" in unescape(page)
 
 
 def test_rows_are_complete(results):
@@ -110,11 +122,18 @@ def test_again_gives_the_same_numbers_and_progress_is_told(scenes, tmp_path, cap
     first, again = (
         json.loads((run(tmp_path, scenes, SMALL, told).parent / "results.json").read_text()) for told in (True, False)
     )
-    for key in ("labels", "study", "pipeline", "outliers", "solver"):
+    for key in ("labels", "study", "pipeline", "outliers", "solver", "panorama"):
         assert again[key] == first[key]
     captured = capsys.readouterr()
     assert captured.out == ""
-    for stage in ("distort and label", "sample and embed", "select", "compare with random", "literal pipeline"):
+    for stage in (
+        "distort and label",
+        "sample and embed",
+        "select",
+        "compare with random",
+        "literal pipeline",
+        "select on a panorama",
+    ):
         assert len(re.findall(rf"^{stage}: [\d.]+ s$", captured.err, re.MULTILINE)) == 1
 
 
@@ -127,10 +146,22 @@ def test_nothing_is_written_if_it_fails(tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_pictures_without_content_are_told_as_constant_not_nan(tmp_path):
-    folder = tmp_path / "in"
-    folder.mkdir()
-    for name in "abc":
-        Image.new("RGB", (64, 64), (90, 120, 150)).save(folder / f"{name}.png")
-    out = run(tmp_path / "out", folder, SMALL).parent
-    assert "NaN" not in (out / "results.json").read_text(encoding="utf-8")
+@pytest.fixture(scope="module")
+def constant(tmp_path_factory):
+    """The folder of a run on pictures without content, one of which is a panorama."""
+    folder = tmp_path_factory.mktemp("constant")
+    for name, width in {"a": 64, "b": 64, "p & q": 128}.items():
+        Image.new("RGB", (width, 64), (90, 120, 150)).save(folder / f"{name}.png")
+    return run(tmp_path_factory.mktemp("out"), folder, SMALL).parent
+
+
+def test_pictures_without_content_are_told_as_constant_not_nan(constant):
+    assert "NaN" not in (constant / "results.json").read_text(encoding="utf-8")
+
+
+def test_wide_picture_of_the_folder_is_the_panorama(constant):
+    panorama = json.loads((constant / "results.json").read_text(encoding="utf-8"))["panorama"]
+    assert (panorama["picture"], panorama["height"], panorama["width"]) == ("p & q", 64, 128)
+    page = (constant / "report.html").read_text(encoding="utf-8")
+    assert page.count("The picture is p &amp; q, the first one that is exactly twice") == 2  # and in its description
+    assert "synthetic" not in page

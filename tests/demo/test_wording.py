@@ -1,7 +1,17 @@
 import pytest
 
 from patchdistill.demo.study import SELECTORS
-from patchdistill.demo.wording import NAMES, findings, headline, interval, number, verdict
+from patchdistill.demo.wording import (
+    NAMES,
+    example_title,
+    findings,
+    headline,
+    interval,
+    number,
+    panorama_caption,
+    panorama_findings,
+    verdict,
+)
 
 
 def figure(value, low, high):
@@ -67,3 +77,36 @@ def test_constant_predictions_are_told():
 def test_numbers_have_a_real_minus_and_no_minus_zero():
     assert number(-0.12345) == "−0.123"
     assert number(-0.0001, sign=True) == "+0.000"
+
+
+def panorama(**other):
+    spoiled = {"all": 0.5, "kept": 0.4123, "weighted": 0.4857, "outliers": None, "random_sd": 0.0394}
+    numbers = {"height": 200, "width": 400, "distortion": "JPEG", "strength": 5, "n_patches": 180, "patch_size": 25}
+    return {"picture": None, **numbers, "n_kept": 81, "n_outliers": 0, "spoiled": spoiled, **other}
+
+
+def test_caption_says_where_the_panorama_comes_from():
+    synthetic, own = panorama_caption(panorama()), panorama_caption(panorama(picture="beach"))
+    assert synthetic.startswith("This panorama is synthetic:") and "dead leaves" in synthetic
+    assert own.startswith("The picture is beach,") and "synthetic" not in own
+    for caption in (synthetic, own):
+        assert "at 400 x 200 pixels." in caption
+        assert "longitudes 0° to 180°, was spoiled: JPEG, quality 5." in caption
+        assert "The 180 patches of 25 x 25 pixels" in caption
+
+
+def test_shares_of_the_panorama_are_told_in_percent():
+    shares, set_aside, _ = panorama_findings(panorama())
+    assert "all 180 patches 50.0 % are spoiled; of those of the 81 kept ones 41.2 %, and 48.6 % where" in shares
+    assert "a standard deviation of 3.9 points" in shares
+    assert set_aside == "No patch was set aside because it stands apart."
+
+
+def test_outliers_of_the_panorama_are_told_if_there_are_any():
+    some = panorama(n_outliers=4)
+    some["spoiled"]["outliers"] = 0.625
+    assert "stand apart: 4; 62.5 % of their pixels are spoiled." in panorama_findings(some)[1]
+
+
+def test_title_of_a_patch_tells_its_place_and_weight():
+    assert example_title({"lon": -81.9, "lat": 7.03, "weight": 0.02116}) == "lon −82°, lat 7°, weight 2.1 %"

@@ -140,7 +140,7 @@ def test_run_again_computes_nothing(finished, counted):
     pandas.testing.assert_frame_equal(again.cells, results.cells)
 
 
-def test_another_rate_or_model_or_image_computes_what_is_new(manifest, tmp_path, counted):
+def test_another_rate_or_seed_or_model_or_image_computes_what_is_new(manifest, tmp_path, counted):
     samplings = {"ERP": UniformSampler(N_PATCHES, 32)}
     base = {"samplings": samplings, "metrics": ("euclidean",), "h": (2,), "rates": (0.3,), "n_seeds": 2}
     one = {"pooled": MODELS["pooled"]}
@@ -150,7 +150,9 @@ def test_another_rate_or_model_or_image_computes_what_is_new(manifest, tmp_path,
     assert counted == {"image_features": len(manifest), "select_all": 1, "cells": 12}
     assert len(results.cells) == 12
     run_study(make_study(manifest, **{**base, "rates": (0.3, 0.5)}, models=one), tmp_path / "study", progress=False)
-    assert counted == {"image_features": len(manifest), "select_all": 2, "cells": 12 + 2 + 4}  # of the selections' file
+    assert counted == {"image_features": len(manifest), "select_all": 2, "cells": 12 + 4}
+    run_study(make_study(manifest, **{**base, "n_seeds": 3}, models=one), tmp_path / "study", progress=False)
+    assert counted == {"image_features": len(manifest), "select_all": 2, "cells": 16 + 3}
     os.utime(manifest.image[3], ns=(1, 1))
     run_study(make_study(manifest, **base, models=one), tmp_path / "study", progress=False)
     assert counted["image_features"] == len(manifest) + 1
