@@ -1,35 +1,11 @@
-"""One HTML file that needs nothing else: no network, no scripts, pictures inside."""
+"""The report: one HTML file that needs nothing else."""
 
-import base64
-from html import escape, unescape
+from html import escape
 
 from patchdistill.demo.distortions import LEVELS, STRENGTHS
 from patchdistill.demo.study import MODES, SELECTORS
 from patchdistill.demo.wording import NAMES, findings, headline, number, panorama_caption, panorama_findings
-
-_STYLE = """
-:root { color-scheme: light; }
-body { font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; color: #1a1a1a; background: #fff;
-  max-width: 64rem; margin: 0 auto; padding: 1.2rem 1rem 4rem; }
-h1 { font-size: 1.35rem; margin: 0 0 .4rem; color: #444; font-weight: 600; }
-h2 { font-size: 1.2rem; margin: 2.4rem 0 .5rem; border-top: 1px solid #ddd; padding-top: 1.2rem; }
-.headline { font-size: 1.3rem; line-height: 1.4; font-weight: 600; margin: .2rem 0 .8rem; }
-p, li { max-width: 46rem; }
-li { margin: .25rem 0; }
-figure { margin: 1rem 0; }
-img { max-width: 100%; height: auto; display: block; }
-figcaption, .note { color: #555; font-size: .92rem; max-width: 46rem; }
-figcaption { margin-top: .4rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .82rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .5rem; text-align: right; white-space: nowrap; }
-th { border-bottom: 2px solid #1a1a1a; font-weight: 600; vertical-align: bottom; }
-th.text, td.text { text-align: left; }
-td.text:last-child { white-space: normal; }
-tr.first td { border-top: 1px solid #bbb; }
-pre { background: #f6f6f6; padding: .8rem 1rem; overflow-x: auto; font-size: .85rem; line-height: 1.45; }
-@media (max-width: 40rem) { figure { overflow-x: auto; } img { max-width: none; width: 44rem; } }
-"""
+from patchdistill.pages import write_figure, write_page, write_table
 
 _LIMITS = (
     "<b>No human opinion.</b> The label is a full-reference measure, SSIM, computed from the distorted image and its "
@@ -89,7 +65,7 @@ def render(results, figures):
         "between predicted and true label, over the predictions of all folds together; PLCC is raw, without a logistic "
         "map, because the model is trained on the scale of the label. The label is SSIM, not a human rating.</p>",
         "<h2>What is kept</h2>",
-        _figure(
+        write_figure(
             figures["selections"],
             f"Clear: kept ({setup['default_rate']:.0%}, default selection). Dark: dropped. A dot marks the middle of "
             "each patch and tells its relative residual. Patches overlap; each pixel is shown as its nearest patch is. "
@@ -97,10 +73,10 @@ def render(results, figures):
         ),
         f"<p>Share of the patches that were set aside because they stand apart: {_shares(results['outliers'])}.</p>",
         "<h2>On a panorama</h2>",
-        _figure(figures["panorama"], escape(panorama_caption(results["panorama"]))),
+        write_figure(figures["panorama"], escape(panorama_caption(results["panorama"]))),
         f"<p>{escape(' '.join(panorama_findings(results['panorama'])))}</p>",
         "<h2>How well quality is predicted</h2>",
-        _figure(
+        write_figure(
             figures["agreement"],
             f"Correlation with the label against the share of patches kept ({rates}), on scenes that the model did "
             f"not "
@@ -122,13 +98,13 @@ def render(results, figures):
         f"selection, {setup['default_rate']:.0%}), which embeds and solves each image only once: "
         f"{_difference(literal['largest_difference'])}.</p>",
         "<h2>Residuals</h2>",
-        _figure(
+        write_figure(
             figures["residuals"],
             "Relative residuals of all patches, on a log axis: 0 would be explained perfectly, 1 is as far off as no "
             "explanation at all, more than 1 is farther off.",
         ),
         "<h2>Solver: convergence and certificate</h2>",
-        _figure(
+        write_figure(
             figures["convergence"],
             "The duality gap, relative to the objective, bounds how far the solution can be from the optimum. Dashed: "
             "where "
@@ -139,7 +115,7 @@ def render(results, figures):
         f"{solver['largest_gap']:.1e}; {solver['median_steps']:g} steps in the median, {solver['most_steps']} at "
         f"most.</p>",
         "<h2>Time</h2>",
-        _figure(
+        write_figure(
             figures["times"],
             f"Wall time per image and stage. Sampling, embedding and selection with {setup['n_jobs']} workers. Pooling "
             f"and model: fitting and predicting in {setup['n_folds']} folds, with one.",
@@ -150,35 +126,13 @@ def render(results, figures):
         '<p class="note">Mean SSIM over scenes; the clean scene has 1.</p>',
         f"<h2>What this does not show</h2><ul>{limits}</ul>",
         "<h2>Setup</h2>",
-        _pairs_table(("", ""), _setup_rows(setup), text_columns=2),
+        _pairs_table(("", ""), _setup_rows(setup), n_text=2),
     ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>patchdistill: residual patch selection on {n_scenes} scenes</title>"
-        f"<style>{_STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
-    )
+    return write_page(f"patchdistill: residual patch selection on {n_scenes} scenes", parts)
 
 
-def _figure(png, caption):
-    data = base64.b64encode(png).decode("ascii")
-    alternative = escape(unescape(caption), quote=True)
-    image = f'<img src="data:image/png;base64,{data}" alt="{alternative}">'
-    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
-
-
-def _table(head, rows, text_columns=1):
-    def line(cells, tag, first=False):
-        marks = [' class="text"' if i < text_columns else "" for i in range(len(cells))]
-        inside = "".join(f"<{tag}{mark}>{cell}</{tag}>" for cell, mark in zip(cells, marks, strict=True))
-        return f'<tr class="first">{inside}</tr>' if first else f"<tr>{inside}</tr>"
-
-    body = "".join(line(cells, "td", first) for cells, first in rows)
-    return f'<div class="scroll"><table><thead>{line(head, "th")}</thead><tbody>{body}</tbody></table></div>'
-
-
-def _pairs_table(head, pairs, text_columns=1):
-    return _table(head, [((escape(name), escape(value)), False) for name, value in pairs], text_columns)
+def _pairs_table(head, pairs, n_text=1):
+    return write_table(head, [((escape(name), escape(value)), False) for name, value in pairs], n_text)
 
 
 def _with_interval(figure):
@@ -213,7 +167,7 @@ def _agreement_table(study):
                 number(row["change"]) if row["change"] is not None else "",
             )
             rows.append((cells, is_first))
-    return _table(head, rows, text_columns=3)
+    return write_table(head, rows, n_text=3)
 
 
 def _labels_table(labels):
@@ -224,7 +178,7 @@ def _labels_table(labels):
         strengths = [LEVELS[kind][int(level) - 1] for level in levels]
         cells = [f"{number(means[level])} <small>[{s}]</small>" for level, s in zip(levels, strengths, strict=True)]
         rows.append(((escape(kind), f"[{escape(STRENGTHS[kind])}]", *cells), False))
-    return _table(head, rows, text_columns=2)
+    return write_table(head, rows, n_text=2)
 
 
 def _shares(by_kind):

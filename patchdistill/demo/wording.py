@@ -1,6 +1,7 @@
 """Sentences that say what the numbers say, and no more."""
 
 from patchdistill.demo.study import DEFAULT_RATE
+from patchdistill.pages import write_number
 
 NAMES = {
     "cover": "default selection",
@@ -14,9 +15,7 @@ def number(value, digits=3, sign=False):
     """Write a number, or that there is none."""
     if value is None:
         return "undefined (constant predictions)"
-    value = round(value, digits) + 0.0  # no minus before zero
-    text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
-    return text.replace("-", "−")
+    return write_number(value, digits, sign)
 
 
 def interval(figure, sign=False):

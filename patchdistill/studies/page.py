@@ -1,6 +1,5 @@
 """The report of a study: one HTML file that needs nothing else, and its figures as files."""
 
-import base64
 import re
 from functools import partial
 from html import escape
@@ -8,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 
 from patchdistill.journal.files import check_parent, write_whole
+from patchdistill.pages import write_figure, write_page
 from patchdistill.studies.figures import (
     draw_convergence,
     draw_costs,
@@ -23,27 +23,6 @@ from patchdistill.studies.tables import agreement_table, best_table, cost_table,
 from patchdistill.studies.wording import headline, limits
 
 _DPI = 160
-
-_STYLE = """
-:root { color-scheme: light; }
-body { font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; color: #1a1a1a; background: #fff;
-  max-width: 60rem; margin: 0 auto; padding: 1.2rem 1rem 4rem; }
-h1 { font-size: 1.35rem; margin: 0 0 .4rem; color: #444; font-weight: 600; }
-h2 { font-size: 1.2rem; margin: 2.4rem 0 .5rem; border-top: 1px solid #ddd; padding-top: 1.2rem; }
-.headline { font-size: 1.3rem; line-height: 1.4; font-weight: 600; margin: .2rem 0 .8rem; }
-p, li { max-width: 46rem; }
-li { margin: .2rem 0; }
-figure { margin: 1rem 0 1.6rem; }
-img { width: 100%; max-width: 900px; height: auto; display: block; }
-figcaption, .note { color: #555; font-size: .92rem; max-width: 46rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .8rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .15rem .45rem; text-align: right; white-space: nowrap; vertical-align: top; }
-th { border-bottom: 2px solid #1a1a1a; font-weight: 600; vertical-align: bottom; }
-th.text, td.text { text-align: left; white-space: normal; }
-tr.first td { border-top: 1px solid #bbb; }
-@media (max-width: 40rem) { figure { overflow-x: auto; } img { max-width: none; width: 44rem; } }
-"""
 
 _CAPTIONS = {
     "differences": "SRCC less that of all patches on the same splits: mean and 95 % interval. Where a line is above "
@@ -129,7 +108,7 @@ def render(results, pictures):
     def figures(kind):
         names = _names(kind, settings)
         return [
-            _figure(pictures[name], f"Model: {model}. " * (len(names) > 1) + _CAPTIONS[kind])
+            write_figure(pictures[name], escape(f"Model: {model}. " * (len(names) > 1) + _CAPTIONS[kind]))
             for name, model in names.items()
         ]
 
@@ -171,12 +150,7 @@ def render(results, pictures):
         "<h2>Settings</h2>",
         settings_table(settings),
     ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>patchdistill: a study on {settings['n_images']} images</title>"
-        f"<style>{_STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
-    )
+    return write_page(f"patchdistill: a study on {settings['n_images']} images", parts)
 
 
 def _draw(results):
@@ -218,12 +192,6 @@ def _encode(figure, kind):
 
 def _write_bytes(data, path):
     path.write_bytes(data)
-
-
-def _figure(png, caption):
-    data = base64.b64encode(png).decode("ascii")
-    image = f'<img src="data:image/png;base64,{data}" alt="{escape(caption)}">'
-    return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def _named(name, html):

@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 
+from patchdistill.pages import write_table
 from patchdistill.studies.findings import (
     best_after_the_fact,
     compare,
@@ -16,8 +17,8 @@ from patchdistill.studies.findings import (
 from patchdistill.studies.wording import OUTCOMES, interval, number, or_never, share
 
 
-def write_table(head, rows, n_text=1):
-    """Write a table.
+def grouped_table(head, rows, n_text=1):
+    """Write a table whose rows belong together where their first cells agree.
 
     Parameters
     ----------
@@ -36,16 +37,10 @@ def write_table(head, rows, n_text=1):
     """
     lines, last = [], None
     for name, *others in rows:
-        lines.append(_line(("" if name == last else name, *others), "td", n_text, ' class="first"' * (name != last)))
+        cells = ("" if name == last else name, *others)
+        lines.append(([escape(cell) for cell in cells], name != last))
         last = name
-    body = "".join(lines)
-    return f'<div class="scroll"><table><thead>{_line(head, "th", n_text)}</thead><tbody>{body}</tbody></table></div>'
-
-
-def _line(cells, tag, n_text, mark=""):
-    marks = [' class="text"' if i < n_text else "" for i in range(len(cells))]
-    inside = "".join(f"<{tag}{of}>{escape(cell)}</{tag}>" for cell, of in zip(cells, marks, strict=True))
-    return f"<tr{mark}>{inside}</tr>"
+    return write_table([escape(name) for name in head], lines, n_text)
 
 
 def overview_table(cells, settings):
@@ -81,7 +76,7 @@ def overview_table(cells, settings):
         *OUTCOMES.values(),
         *(f"{selection} {sign} all from" for selection, sign in product(("residual", "random"), "≥>")),
     )
-    return write_table(head, rows, n_text=len(head))
+    return grouped_table(head, rows, n_text=len(head))
 
 
 def agreement_table(cells, settings):
@@ -124,7 +119,7 @@ def agreement_table(cells, settings):
                 )
             )
     head = ("sampling", "rate", "selection", "patches", "splits", "SRCC", "PLCC", "SRCC less all", "SRCC less random")
-    return write_table(head, rows, n_text=3)
+    return grouped_table(head, rows, n_text=3)
 
 
 def best_table(cells, settings):
@@ -151,7 +146,7 @@ def best_table(cells, settings):
             chosen = f"{row['metric']}, h = {row['h']}"
             of_same = number(srcc.get(row["rate"], np.nan))
             rows.append((name, share(row["rate"]), chosen, _mean_and_deviation(row, "srcc"), of_same))
-    return write_table(("sampling", "rate", "highest mean SRCC", "SRCC", "SRCC of the default"), rows, n_text=3)
+    return grouped_table(("sampling", "rate", "highest mean SRCC", "SRCC", "SRCC of the default"), rows, n_text=3)
 
 
 def cost_table(costs):
@@ -173,7 +168,7 @@ def cost_table(costs):
         kept = "all patches" if row["selection"] == "all" else share(row["rate"])
         values = [*row[stages], row[stages].sum(skipna=False)]
         rows.append((row["sampling"], kept, *(number(value, digits=2) for value in values)))
-    return write_table(("sampling", "kept", "sampling", "embedding", "selection", "model", "sum"), rows, n_text=2)
+    return grouped_table(("sampling", "kept", "sampling", "embedding", "selection", "model", "sum"), rows, n_text=2)
 
 
 def settings_table(settings):
@@ -196,7 +191,7 @@ def settings_table(settings):
         elif isinstance(value, list):
             value = ", ".join(map(str, value))
         rows.append((name.replace("_", " "), str(value)))
-    return write_table(("setting", "value"), rows, n_text=2)
+    return grouped_table(("setting", "value"), rows, n_text=2)
 
 
 def _by_sampling(settings, *tables):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from patchdistill.pages import write_number
 from patchdistill.studies.findings import compare, of_default, verdict
 
 # What :func:`patchdistill.studies.findings.verdict` says of residual selection against random selection.
@@ -35,11 +36,7 @@ def number(value, digits=3, sign=False):
     >>> number(0.1236), number(0.1236, sign=True), number(float("nan"))
     ('0.124', '+0.124', '–')
     """
-    if np.isnan(value):
-        return "–"
-    value = round(value, digits) + 0.0  # no minus before zero
-    text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
-    return text.replace("-", "−")
+    return "–" if np.isnan(value) else write_number(value, digits, sign)
 
 
 def interval(row):

@@ -9,9 +9,9 @@ from patchdistill.studies.tables import (
     agreement_table,
     best_table,
     cost_table,
+    grouped_table,
     overview_table,
     settings_table,
-    write_table,
 )
 from patchdistill.studies.wording import interval, number, or_never, share
 
@@ -26,11 +26,11 @@ def read(html):
 
 
 def test_names_are_written_once_and_escaped():
-    html = write_table(("a", "b"), [("<x>", "1"), ("<x>", "2"), ("y", "3")])
+    html = grouped_table(("a", "b"), [("<x>", "1"), ("<x>", "2"), ("y", "3")])
     assert html.count("&lt;x&gt;") == 1 and "<x>" not in html
     assert html.count('class="first"') == 2
     assert read(html) == (["a", "b"], [["<x>", "1"], ["<x>", "2"], ["y", "3"]])
-    assert write_table(("a", "b"), [("x", "1")], n_text=2).count('class="text"') == 4
+    assert grouped_table(("a", "b"), [("x", "1")], n_text=2).count('class="text"') == 4
 
 
 def of(table, **key):
