@@ -13,10 +13,10 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from patchdistill import ResidualPatchSelector
+from patchdistill import PatchBags, ResidualPatchSelector
 from patchdistill.baselines import RandomPatchSelector
 from patchdistill.embedding import PatchStatistics
-from patchdistill.evaluation import SceneShuffleSplit
+from patchdistill.evaluation import SceneShuffleSplit, agreement
 from patchdistill.models import BagPooling, PatchwiseRegressor
 from patchdistill.panorama import FibonacciSampler, UniformSampler
 from patchdistill.studies import Study, pieces, read_study, run, run_study
@@ -25,7 +25,7 @@ from patchdistill.studies.design import identity
 pandas = pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
 
-N_SCENES, N_VERSIONS, N_PATCHES = 5, 3, 9
+N_SCENES, N_VERSIONS, N_PATCHES = 5, 5, 9
 MODELS = {
     "pooled": make_pipeline(BagPooling(), Ridge(1e3)),
     "patch-wise": PatchwiseRegressor(Ridge(1e3)),
@@ -34,16 +34,16 @@ MODELS = {
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory):
-    """Five scenes in three versions: more and more noise."""
+    """Five scenes in five versions: more and more noise."""
     folder, rows = tmp_path_factory.mktemp("pictures"), []
     rng = np.random.default_rng(0)
     for scene in range(N_SCENES):
         smooth = np.kron(rng.uniform(60, 190, (4, 8, 3)), np.ones((16, 16, 1)))
         for level in range(N_VERSIONS):
-            noisy = smooth + rng.normal(0, 3 + 15 * level, smooth.shape)
+            noisy = smooth + rng.normal(0, 3 + 8 * level, smooth.shape)
             path = folder / f"{scene}_{level}.png"
             Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(path)
-            mos = 80 - 20 * level + rng.normal(0, 2)
+            mos = 80 - 12 * level + rng.normal(0, 3)
             rows.append({"image": str(path), "scene": f"s{scene}", "level": level, "mos": mos, "mos_kind": "mos"})
     return pandas.DataFrame(rows)
 
@@ -95,6 +95,7 @@ def test_every_cell_is_there_once(finished):
     assert cells[["srcc", "krcc", "plcc", "rmse"]].notna().all(axis=None)
     assert len(results.costs) == 2 * len(study.manifest) and (results.costs.sampling_seconds > 0).all()
     assert len(results.solutions) == 8 * len(study.manifest)
+    assert results.solutions.query("sampling == 'ERP' and metric == 'cosine' and h == 4").image.tolist() == study.paths
     assert results.solutions.converged.all() and results.solutions.gap.between(0, study.selector.tol).all()
 
 
@@ -118,19 +119,54 @@ def test_a_cell_is_what_the_estimators_give_one_after_the_other(finished, select
             of_seed = of_seed.query("metric == 'cosine' and h == 4")
         if selection != "all":
             of_seed = of_seed[of_seed.rate == 0.6]
-        (srcc,) = of_seed.srcc
-        assert srcc == pytest.approx(spearmanr(y[test], predicted).statistic, abs=1e-12)
+        (found,) = of_seed.to_dict("records")
+        assert found["srcc"] == pytest.approx(spearmanr(y[test], predicted).statistic, abs=1e-12)
+        expected = agreement(y[test], predicted, mapping="logistic4")
+        assert found["mapping"] == expected["mapping"]
+        for name in ("plcc", "rmse"):
+            assert found[name] == pytest.approx(expected[name], rel=1e-9)
 
 
-def test_solutions_are_those_of_the_selector(finished):
-    study, _, results = finished
-    bags = PatchStatistics().fit_transform(study.samplings["ERP"].transform(study.paths))
-    selector = ResidualPatchSelector(h=2, metric="euclidean", normalize="columns").fit(bags)
-    found = results.solutions.query("sampling == 'ERP' and metric == 'euclidean' and h == 2")
-    assert found.image.tolist() == study.paths
-    assert found.n_iter.tolist() == selector.n_iter_per_image_.tolist()
-    assert found.n_outliers.tolist() == [len(outliers) for outliers in selector.outliers_]
-    np.testing.assert_allclose(found.gap, selector.dual_gap_ / selector.objective_, rtol=1e-9)
+def test_selections_of_all_rates_are_those_of_the_selector():
+    rng = np.random.default_rng(0)
+    images = [rng.normal(size=(n, 5)) for n in (30, 24)]
+    images[1][3:5] += 1000
+    selector = ResidualPatchSelector(h=3, normalize="columns")
+    found = pieces.select_all(PatchBags.from_list(images), selector, (0.1, 7, 1.0))
+    for rate in (0.1, 7, 1.0):
+        selector.set_params(rate=rate).fit(images)
+        n_kept, kept, weights = (found[name] for name in pieces.of_rate(rate))
+        assert n_kept.tolist() == [len(of_image) for of_image in selector.selected_idx_]
+        np.testing.assert_array_equal(kept, np.concatenate(selector.selected_idx_))
+        np.testing.assert_allclose(weights, np.concatenate(selector.weights_), rtol=1e-12)
+    np.testing.assert_allclose(found["scores"], np.concatenate(selector.residual_scores_), rtol=1e-12)
+    np.testing.assert_allclose(found["gap"], selector.dual_gap_ / selector.objective_, rtol=1e-9)
+    assert found["n_iter"].tolist() == selector.n_iter_per_image_.tolist() and found["converged"].all()
+    assert found["n_outliers"].tolist() == [len(outliers) for outliers in selector.outliers_]
+    assert found["n_outliers"][1] >= 2 and (found["seconds"] > 0).all()
+
+
+def test_solutions_that_did_not_converge_are_in_the_table():
+    images = [np.random.default_rng(seed).normal(size=(30, 5)) for seed in range(3)]
+    found = pieces.select_all(PatchBags.from_list(images), ResidualPatchSelector(max_iter=1, tol=1e-12), (0.5,))
+    assert not found["converged"].any() and (found["gap"] > 1e-12).all()
+
+
+def test_default_is_that_of_the_selector_or_the_first(manifest):
+    study = make_study(manifest, metrics=("cosine", "euclidean"), h=(4, 10), rates=(0.3, 0.45))
+    assert study.default == {"metric": "euclidean", "h": 10, "rate": 0.45}
+    study = make_study(manifest, metrics=("cosine", "manhattan"), h=(4, 2), rates=(0.6, 0.3))
+    assert study.default == {"metric": "cosine", "h": 4, "rate": 0.6}
+
+
+def test_deviations_of_opinions_give_outlier_ratios(manifest, tmp_path):
+    base = {"models": {"pooled": MODELS["pooled"]}, "h": (2,), "rates": (0.3,), "n_seeds": 1}
+    without = run_study(make_study(manifest, **base), tmp_path / "study", progress=False).cells
+    assert without.outlier_ratio.isna().all()
+    cells = run_study(make_study(manifest.assign(mos_std=0.0), **base), tmp_path / "study", progress=False).cells
+    assert (cells.outlier_ratio == 1).all()
+    missing = manifest.assign(mos_std=[np.nan, *[0.0] * (len(manifest) - 1)])
+    assert make_study(missing, **base).deviations is None
 
 
 def test_run_again_computes_nothing(finished, counted):
