@@ -136,10 +136,11 @@ class BagPooling(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 def _pool(patches, weights, stats):
     """Statistics of the patches of one image, one after the other."""
     pooled = {}
+    shares = np.full(len(patches), 1 / len(patches)) if weights is None else weights / weights.sum()
     if "mean" in stats or "std" in stats:
-        mean = pooled["mean"] = np.average(patches, axis=0, weights=weights)
+        mean = pooled["mean"] = shares @ patches
     if "std" in stats:
-        pooled["std"] = np.sqrt(np.average((patches - mean) ** 2, axis=0, weights=weights))
+        pooled["std"] = np.sqrt(shares @ (patches - mean) ** 2)
     quantiles = [stat for stat in stats if stat in _QUANTILES]
     if quantiles:
         shares = [_QUANTILES[stat] for stat in quantiles]

@@ -15,7 +15,7 @@ from patchdistill.baselines import RandomPatchSelector
 from patchdistill.evaluation import agreement
 from patchdistill.ordered import OrderedPatches
 from patchdistill.selection import CHOICE_PARAMETERS, choice_at_rates, select_patches
-from patchdistill.studies.design import ALL, RANDOM
+from patchdistill.studies.design import RANDOM, RESIDUAL
 
 PIXELS = "pixels"
 
@@ -144,26 +144,26 @@ def of_rate(rate):
 
 
 @lru_cache(maxsize=1)
-def load_selection(folder, file, rate):
-    """Read what is kept of every image at a rate.
+def load_selected(folder, files, ids, file, rate):
+    """Read the features that are kept of every image at a rate.
 
     Parameters
     ----------
-    folder : Path
-        Of the study.
+    folder, files, ids
+        As for :func:`load_features`.
     file : str
-        Name of the file.
+        Name of the file of selections.
     rate : float or int
         The rate.
 
     Returns
     -------
-    kept, weights : list of ndarray
-        One of each per image.
+    PatchBags
+        Kept patches of all images, with their weights.
     """
     n_kept, kept, weights = read_arrays(folder / file, of_rate(rate)).values()
-    ends = np.cumsum(n_kept)[:-1]
-    return np.split(kept, ends), np.split(weights, ends)
+    bags = load_features(folder, files, ids).take(np.split(kept, np.cumsum(n_kept)[:-1]))
+    return bags.with_values(bags.values, weights=weights)
 
 
 class CellWork:
@@ -217,17 +217,17 @@ class CellWork:
         return {**cell, **sizes, **agreed, **seconds}
 
     def _select(self, cell):
-        bags = load_features(self.folder, tuple(self.feature_files[cell["sampling"]]), tuple(self.paths))
-        if self.pixels:
-            bags = bags.with_values(bags.values, pixels=self.pixels[cell["sampling"]])
-        if cell["selection"] == ALL:
-            return bags
+        features = self.folder, tuple(self.feature_files[cell["sampling"]]), tuple(self.paths)
+        bags = everything = load_features(*features)
         if cell["selection"] == RANDOM:
-            return RandomPatchSelector(cell["rate"], random_state=cell["seed"]).fit_transform(bags)
-        file = self.selection_files[cell["sampling"], cell["metric"], cell["h"]]
-        kept, weights = load_selection(self.folder, file, cell["rate"])
-        bags = bags.take(kept)
-        return bags.with_values(bags.values, weights=np.concatenate(weights))
+            bags = RandomPatchSelector(cell["rate"], random_state=cell["seed"]).fit_transform(everything)
+        elif cell["selection"] == RESIDUAL:
+            file = self.selection_files[cell["sampling"], cell["metric"], cell["h"]]
+            bags = load_selected(*features, file, cell["rate"])
+        if self.pixels:
+            rows = np.repeat(everything.offsets[:-1], bags.n_patches) + bags.fields[PATCH_INDEX]
+            bags = bags.with_values(bags.values, pixels=self.pixels[cell["sampling"]][rows])
+        return bags
 
 
 def read_arrays(path, names=None):

@@ -143,13 +143,13 @@ def test_names():
     assert pooling.set_output(transform="pandas").transform(IMAGES).columns[3] == "std_x0"
 
 
-@pytest.mark.parametrize(("stats", "computed"), [(("mean",), 1), (("std",), 2), (("q10", "q50"), 0)])
-def test_only_what_is_asked_for_is_computed(monkeypatch, stats, computed):
-    average, calls = np.average, []
-    monkeypatch.setattr(np, "average", lambda *args, **kwargs: calls.append(1) or average(*args, **kwargs))
-    monkeypatch.setattr(np, "argsort", None if computed else np.argsort)
+@pytest.mark.parametrize(
+    ("stats", "not_called"), [(("mean",), ("sqrt", "argsort")), (("std",), ("argsort",)), (("q10", "q50"), ("sqrt",))]
+)
+def test_only_what_is_asked_for_is_computed(monkeypatch, stats, not_called):
+    for name in not_called:
+        monkeypatch.setattr(np, name, None)
     BagPooling(stats).transform(IMAGES[:1])
-    assert len(calls) == computed
 
 
 @pytest.mark.parametrize(
