@@ -175,10 +175,36 @@ def samplings():
     return figure
 
 
+def panorama_rates():
+    """SRCC against the share kept, one panel per sampling of the sphere, for the SVR of the study of panoramas."""
+    results = _load("study_panoramas")
+    rows = [row for row in results["agreement"] if row["model"] == "SVR"]
+    names = list(results["settings"]["samplings"])
+    figure, axes = plt.subplots(1, len(names), figsize=(2.4 * len(names), 3.2), sharey=True, layout="constrained")
+    for ax, name in zip(axes, names, strict=True):
+        of_sampling = [row for row in rows if row["sampling"] == name]
+        lines = {kind: [row for row in of_sampling if row["selection"] == kind] for kind in ("random", "residual")}
+        styles = {"random": {"color": "0.4", "marker": "."}, "residual": STYLES["default selection"]}
+        for kind, style in styles.items():
+            x, y = [row["rate"] for row in lines[kind]], [row["srcc"] for row in lines[kind]]
+            ax.plot(x, y, label={"residual": "selected"}.get(kind, kind), markersize=4, linewidth=1.2, **style)
+        low, high = ([row["srcc"] + sign * row["srcc_sd"] for row in lines["random"]] for sign in (-1, 1))
+        ax.fill_between([row["rate"] for row in lines["random"]], low, high, color="0.85")
+        whole = next(row for row in of_sampling if row["selection"] == "all")
+        ax.axhline(whole["srcc"], color="black", linewidth=0.8, linestyle="--", label="all patches")
+        ax.set_title(name)
+        ax.set_xlabel("patches kept")
+        ax.grid(alpha=0.3)
+    axes[0].set_ylabel("SRCC")
+    axes[0].legend(fontsize=7, loc="lower right")
+    return figure
+
+
 FIGURES = {
     "rate_curves": rate_curves,
     "sensitivity": sensitivity,
     "growth": growth,
     "end_to_end": end_to_end,
     "samplings": samplings,
+    "panorama_rates": panorama_rates,
 }

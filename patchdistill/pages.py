@@ -17,8 +17,8 @@ img { max-width: 100%; height: auto; display: block; }
 figcaption { margin-top: .4rem; }
 figcaption, .note { color: #555; font-size: .92rem; max-width: 46rem; }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .82rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .5rem; text-align: right; white-space: nowrap; vertical-align: top; }
+table { border-collapse: collapse; font-size: .8rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .15rem .4rem; text-align: right; white-space: nowrap; vertical-align: top; }
 th { border-bottom: 2px solid #1a1a1a; font-weight: 600; vertical-align: bottom; }
 th.text, td.text { text-align: left; white-space: normal; }
 tr.first td { border-top: 1px solid #bbb; }
