@@ -1,6 +1,7 @@
 """The tools of the studies: what they compute is what they say."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -140,3 +141,16 @@ def test_moment_errors_by_definition():
     assert found["mean_error"] == pytest.approx(
         np.linalg.norm(mean - clean.mean(axis=0)) / np.sqrt(np.trace(covariance))
     )
+
+
+def test_what_the_page_says_of_the_panoramas_is_in_their_results():
+    path = Path(__file__).parents[1] / "benchmarks" / "results" / "study_panoramas.json"
+    results = json.loads(path.read_text(encoding="utf-8"))
+    compared = results["every_metric_and_h_against_random"]
+    assert not [row for row in compared if row["verdict"] == "worse"]
+    assert {row["rate"] for row in compared if row["verdict"] == "better"} == {0.05, 0.1}
+    tenth = [row for row in results["against_all"] if row["selection"] == "residual" and row["rate"] == 0.1]
+    assert len(tenth) == 10 and all(row["high"] > 0 for row in tenth)
+    for effects in results["effects"].values():
+        assert max(effects["metric"]["eta_squared"], effects["h"]["eta_squared"]) < 0.001
+        assert effects["seed"]["eta_squared"] == max(row["eta_squared"] for row in effects.values())
