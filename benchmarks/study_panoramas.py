@@ -125,7 +125,8 @@ def main():
     watch.start()
     results = run_study(read_config(config), out, n_jobs=1 if options.smoke else N_JOBS)
     watch.stop()
-    runs = [json.loads(path.read_text()) for path in sorted((folder / "study_panoramas_runs").glob("*.json"))]
+    files = sorted((folder / "study_panoramas_runs").glob("*.json"))
+    runs = [{"run": number, **json.loads(path.read_text())} for number, path in enumerate(files, start=1)]
     found = {"ladders": LADDERS, "n_jobs": N_JOBS, "runs": runs, **summary(results)}
     found["hours"] = round(sum(run["seconds"] for run in runs) / 3600, 3)
     print(f"{results.n_cells} models in {found['hours']} hours, over {len(runs)} runs")
