@@ -144,14 +144,12 @@ PanoramaSelectionDisplay.from_selection(manifest.image[1], patches, selection)
 
 study = Study(
     manifest,
-    samplings={
-        name: samplings[name] for name in ("uniform", "latitude", "Fibonacci")
-    },
+    samplings={name: samplings[name] for name in ("latitude", "Fibonacci")},
     models={"SVR": pooled_svr()},
     selector=ResidualPatchSelector(normalize="columns"),
-    h=(5, 10),
+    h=(10,),
     rates=(0.1, 0.3),
-    n_seeds=4,
+    n_seeds=3,
 )
 results = run_study(study, folder / "study", progress=False)
 

@@ -11,7 +11,7 @@ the only thing to change.
 # The layout
 # ----------
 # ``001.png`` to ``544.png``: 34 pictures per scene, eleven of each codec and the reference, and the scores in
-# ``CVIQ.mat``. The stand-in has four scenes, JPEG 2000 and WebP in the place of the video codecs, and scores that are
+# ``CVIQ.mat``. The stand-in has three scenes, JPEG 2000 and WebP in the place of the video codecs, and scores that are
 # computed.
 
 import tempfile
@@ -31,7 +31,7 @@ from patchdistill.studies import read_study
 from patchdistill.studies.config import pooled_svr
 
 root = Path(tempfile.mkdtemp()) / "CVIQ"
-make_cviq_like(root, n_scenes=4, height=64)
+make_cviq_like(root, n_scenes=3, height=64)
 print(sorted(path.name for path in root.iterdir())[:4])
 
 # %%
@@ -58,7 +58,7 @@ except ValueError as error:
 # %%
 # By scene, several times, with the seed stated:
 
-splits = SceneShuffleSplit(n_splits=5, test_size=0.2, random_state=0)
+splits = SceneShuffleSplit(n_splits=5, test_size=0.34, random_state=0)
 patches = LatitudeSampler(n_patches=16, patch_size=16).transform(images)
 bags = PatchStatistics().transform(patches)
 for name, kept in {
@@ -87,14 +87,13 @@ for name, kept in {
     """
 manifest: {dataset: cviq, root: CVIQ}
 samplings:
-  uniform: {sampler: uniform, n_patches: 16, patch_size: 16}
   latitude: {sampler: latitude, n_patches: 16, patch_size: 16}
 selector: {normalize: columns}
-h: [5, 3]
+h: [5]
 rates: [0.1, 0.3]
 models:
   SVR: {model: pooled-svr}
-n_seeds: 4
+n_seeds: 3
 """
 )
 out = root.parent / "study"
