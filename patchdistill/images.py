@@ -13,6 +13,9 @@ EXTENSIONS = (".bmp", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # Pillow converts these to RGB without leaving 8 bits or needing an ink profile (CMYK, Lab: their colors depend on one).
 _READABLE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr")
 
+# What red, green and blue weigh in luma, ITU-R BT.601.
+LUMA = (0.299, 0.587, 0.114)
+
 # Pillow keeps its limit on the number of pixels in a module variable; one reader at a time may lift it.
 _pillow_limit = threading.Lock()
 

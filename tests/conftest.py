@@ -1,8 +1,10 @@
+import importlib.util
 import os
 from pathlib import Path
 
 import hypothesis
 import pytest
+import scipy.linalg  # noqa: F401
 import threadpoolctl
 
 # Figures are drawn, never shown: the tests run where there is no screen.
@@ -13,8 +15,15 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 hypothesis.settings.register_profile("patchdistill", hypothesis.settings(), deadline=None)
 hypothesis.settings.load_profile("patchdistill")
 
-# The matrices of the tests are small: more than one BLAS thread makes them many times slower on a busy machine.
+# The matrices of the tests are small: more than one BLAS thread makes them many times slower on a busy machine. Only a
+# BLAS that is loaded can be limited, and SciPy has loaded its own and that of NumPy.
 threadpoolctl.threadpool_limits(limits=1, user_api="blas")
+
+# So are the networks.
+if importlib.util.find_spec("torch"):
+    import torch
+
+    torch.set_num_threads(1)
 
 ROOT = Path(__file__).resolve().parent.parent
 

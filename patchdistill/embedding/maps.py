@@ -7,6 +7,8 @@ and no filter ever crosses that axis. Planes are float32 in gray levels, 1/255 o
 import numpy as np
 from scipy import ndimage
 
+from patchdistill.images import LUMA
+
 # The window of Mittal, Moorthy and Bovik (2012): 7 taps of a Gaussian with sigma 7/6.
 _LOCAL_WINDOW = np.exp(-0.5 * (np.arange(-3, 4) / (7 / 6)) ** 2)
 _LOCAL_WINDOW /= _LOCAL_WINDOW.sum()
@@ -15,7 +17,6 @@ _LOCAL_WINDOW /= _LOCAL_WINDOW.sum()
 # this is the C = 1 of Mittal et al. for pictures in [0, 255] (1/255 for pictures in [0, 1]).
 GRAY_LEVEL = 1.0
 
-_LUMA = (0.299, 0.587, 0.114)
 _MIDDLE_GRAY = 128.0
 
 
@@ -45,7 +46,7 @@ def color_planes(pixels):
     else:
         # Scaled in float64 and rounded once: k / 255 gives exactly the plane of uint8 k.
         red, green, blue = (np.multiply(pixels[..., c], 255, dtype=np.float64).astype(np.float32) for c in range(3))
-    weights = np.array(_LUMA, dtype=np.float32)
+    weights = np.array(LUMA, dtype=np.float32)
     # Without 128, squares are four times smaller, and so is what float32 loses in mean(x^2) - mean(x)^2.
     luma = weights[0] * red + weights[1] * green + weights[2] * blue - np.float32(_MIDDLE_GRAY)
     return {

@@ -7,11 +7,10 @@ by cos(lat). Its left and right borders are one meridian, the seam: filters go o
 import numpy as np
 from scipy import ndimage
 
-from patchdistill.images import check_pixels
+from patchdistill.images import LUMA, check_pixels
 
 _PEAK = 255.0
-_LUMA = (0.299, 0.587, 0.114)
-# The same to more digits, as rgb2gray of MATLAB has it: from the inverse of the NTSC matrix from YIQ to RGB.
+# The weights of luma to more digits, as rgb2gray of MATLAB has it: from the inverse of the NTSC matrix from YIQ to RGB.
 _RGB2GRAY = (0.298936021293775, 0.587043074451121, 0.114020904255103)
 _SSIM_C1, _SSIM_C2 = (0.01 * _PEAK) ** 2, (0.03 * _PEAK) ** 2
 _GMS_C = 170.0
@@ -228,7 +227,7 @@ def luma(image):
     ndarray of float64, shape (height, width)
         In [0, 255].
     """
-    return _levels(image) @ np.array(_LUMA)
+    return _levels(image) @ np.array(LUMA)
 
 
 def ssim_map(reference, image):

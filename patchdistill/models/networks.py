@@ -5,12 +5,12 @@ from copy import deepcopy
 import torch
 from torch import nn
 
+from patchdistill.images import LUMA
 from patchdistill.modules.layers import SCORES, one_per_row, tensor_of
 from patchdistill.modules.preprocessing import Preprocess
 
-# Luma of ITU-R BT.601. Side of the window of local contrast in pixels, and what is added to it, in the range [0, 1]:
-# less is noise that is not seen.
-_LUMA = (0.299, 0.587, 0.114)
+# Side of the window of local contrast in pixels, and what is added to it, in the range [0, 1]: less is noise that is
+# not seen.
 _WINDOW, _SMALLEST_CONTRAST = 7, 0.02
 
 
@@ -124,7 +124,7 @@ class LocalContrast(nn.Module):
         Tensor of shape (n, 1, height, width)
             Of order one.
         """
-        luma = nn.functional.conv2d(images, images.new_tensor(_LUMA)[None, :, None, None])
+        luma = nn.functional.conv2d(images, images.new_tensor(LUMA)[None, :, None, None])
         detail = luma - _window_mean(luma)
         return detail / (_window_mean(detail * detail).sqrt() + _SMALLEST_CONTRAST)
 

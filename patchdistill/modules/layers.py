@@ -145,21 +145,47 @@ def pool(activation, pooling, channels_last=False):
     """
     if activation.ndim == 2:
         return activation
-    if activation.ndim not in (3, 4):
+    if activation.ndim == 4 and pooling == "cls":
+        raise ValueError(
+            f'pooling="cls" takes the first token, but the layer returned maps, shape {tuple(activation.shape)}; '
+            'use "mean" or "max".'
+        )
+    tokens = as_tokens(activation, channels_last)
+    if pooling == "cls":
+        return tokens[:, 0]
+    return tokens.mean(dim=1) if pooling == "mean" else tokens.amax(dim=1)
+
+
+def as_tokens(activation, channels_last=False):
+    """Take the places of maps for tokens.
+
+    Parameters
+    ----------
+    activation : Tensor of shape (n, d), (n, n_tokens, d) or (n, d, height, width)
+        Output of a layer.
+    channels_last : bool, default=False
+        Whether maps are (n, height, width, d).
+
+    Returns
+    -------
+    Tensor of shape (n, n_tokens, d)
+        Tokens; features (n, d) are one each.
+
+    Raises
+    ------
+    ValueError
+        If the layer returned something else.
+    """
+    if activation.ndim not in (2, 3, 4):
         raise ValueError(
             f"The layer returned shape {tuple(activation.shape)}, but features (n, d), tokens (n, n_tokens, d) or maps "
             "(n, d, height, width) are expected; name another layer."
         )
-    if activation.ndim == 4:
-        if pooling == "cls":
-            raise ValueError(
-                f'pooling="cls" takes the first token, but the layer returned maps, shape {tuple(activation.shape)}; '
-                'use "mean" or "max".'
-            )
-        activation = activation.flatten(1, 2) if channels_last else activation.flatten(2).transpose(1, 2)
-    if pooling == "cls":
-        return activation[:, 0]
-    return activation.mean(dim=1) if pooling == "mean" else activation.amax(dim=1)
+    if activation.ndim == 2:
+        return activation[:, None]
+    if activation.ndim == 3:
+        return activation
+    return activation.flatten(1, 2) if channels_last else activation.flatten(2).transpose(1, 2)
 
 
 def one_per_row(scores, n, what):

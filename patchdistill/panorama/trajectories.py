@@ -4,6 +4,7 @@ import numpy as np
 from scipy.special import entr, softmax
 from sklearn.utils import check_random_state
 
+from patchdistill.images import LUMA
 from patchdistill.panorama.projection import tangent_views
 from patchdistill.panorama.sphere import angular_distance, wrap_lon
 
@@ -13,7 +14,6 @@ _REVISIT_FACTOR = 0.7
 _REVISIT_ANGLE = _STEP / 2
 _LEAST_ENTROPY = 1e-6  # bits; where all is flat, the prior decides
 
-_LUMA = np.array([0.299, 0.587, 0.114])
 # Samples across a view whose entropy is taken: more of them cost time in proportion to their square.
 _VIEW_SIZE = 32
 
@@ -134,7 +134,7 @@ def view_entropy(views):
     >>> view_entropy(np.array([[[[0, 0, 0], [255, 255, 255]]], [[[9, 9, 9], [9, 9, 9]]]], dtype=np.uint8))
     array([1., 0.])
     """
-    luma = views @ _LUMA * (1 if views.dtype == np.uint8 else 255)
+    luma = views @ np.array(LUMA) * (1 if views.dtype == np.uint8 else 255)
     levels = np.rint(luma).astype(int).reshape(len(views), -1)
     counts = np.stack([np.bincount(view, minlength=256) for view in levels])
     return entr(counts / levels.shape[1]).sum(axis=1) / np.log(2)

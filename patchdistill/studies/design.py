@@ -152,13 +152,14 @@ class Study:
     def feature_files(self):
         """Of each sampling, the name of each image's file of features."""
         stamps = [stamp(Path(path)) for path in self.paths]
+        samplers = {name: identity(sampler) for name, sampler in self.samplings.items()}
         embedding = identity(self.embedding)
         return {
             name: [
-                f"features/{joblib.hash((__version__, identity(sampler), embedding, path, image_stamp))}.npz"
+                f"features/{joblib.hash((__version__, sampler, embedding, path, image_stamp))}.npz"
                 for path, image_stamp in zip(self.paths, stamps, strict=True)
             ]
-            for name, sampler in self.samplings.items()
+            for name, sampler in samplers.items()
         }
 
     @cached_property
@@ -184,10 +185,12 @@ class Study:
         cells = {}
         for sampling, selection, metric, h, rate in selections:
             files = self.feature_files[sampling] if metric is None else self.selection_files[sampling, metric, h]
-            source = joblib.hash((__version__, data, files, selection, rate))
             cell = {"sampling": sampling, "selection": selection, "metric": metric, "h": h, "rate": rate}
+            # The names are in it, too: what is equal under two names is in the tables twice.
+            source = joblib.hash((__version__, data, files, cell))
             for (model, of_model), seed in itertools.product(models.items(), range(self.n_seeds)):
-                cells[joblib.hash((source, of_model, seed, splits[seed]))] = {**cell, "model": model, "seed": seed}
+                digest = joblib.hash((source, model, of_model, seed, splits[seed]))
+                cells[digest] = {**cell, "model": model, "seed": seed}
         return cells
 
 

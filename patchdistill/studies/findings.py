@@ -266,11 +266,11 @@ def stage_costs(results, model):
         h, at the smallest ``rate`` and at the default one: ``sampling_ms``, ``embedding_ms``, ``selection_ms`` and
         ``model_ms``; NaN where it was not measured yet.
     """
-    settings = results.settings
-    table = of_default(summarize(results.cells), settings)
+    cells, settings = results.cells, results.settings
+    table = of_default(summarize(cells[cells["model"] == model]), settings)
     rates = (min(settings["rates"]), default_rate(settings))
     is_shown = (table["selection"] == "all") | ((table["selection"] == "residual") & table["rate"].isin(rates))
-    table = table[is_shown & (table["model"] == model)]
+    table = table[is_shown]
     table = table.assign(place=table["sampling"].map(list(settings["samplings"]).index))
     table = table.sort_values(["place", "selection", "rate"])
     costs = 1e3 * results.costs.groupby("sampling")[["sampling_seconds", "embedding_seconds"]].mean()

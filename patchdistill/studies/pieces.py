@@ -29,7 +29,7 @@ def image_features(sampler, embedding, path):
     Parameters
     ----------
     sampler, embedding : transformer
-        Of the study.
+        Of the study. The embedding is fitted to the image.
     path : str
         The picture.
 
@@ -43,7 +43,7 @@ def image_features(sampler, embedding, path):
     pixels = sampler.transform([path])
     pixels = pixels.with_values(np.asarray(pixels.values))  # decoded and cut, if that was left for later
     sampled = time.perf_counter()
-    bags = clone(embedding).fit_transform(pixels)
+    bags = embedding.fit_transform(pixels)
     seconds = [sampled - start, time.perf_counter() - sampled]
     fields = {
         f"field_{name}": np.asarray(bags.fields[name]) for name in bags.fields if name not in (PIXELS, PATCH_INDEX)

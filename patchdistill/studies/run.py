@@ -5,6 +5,7 @@ import platform
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from threading import current_thread, main_thread
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -29,7 +30,7 @@ from patchdistill.studies.pieces import (
 from patchdistill.studies.results import CELLS, DESIGN, EXAMPLES, read_study
 
 # Pictures of examples are shown this wide at most.
-_EXAMPLE_WIDTH = 2048
+_EXAMPLE_WIDTH = 1024
 
 
 def run_study(study, out, n_jobs=None, progress=True):
@@ -101,8 +102,9 @@ def _write(out, result):
 
 
 def _feature_tasks(study, out):
+    embedding = clone(study.embedding)
     tasks = [
-        delayed(_features)(sampler, study.embedding, path, file)
+        delayed(_features)(sampler, embedding, path, file)
         for name, sampler in study.samplings.items()
         for path, file in zip(study.paths, study.feature_files[name], strict=True)
         if not (out / file).exists()
@@ -111,6 +113,8 @@ def _feature_tasks(study, out):
 
 
 def _features(sampler, embedding, path, file):
+    if current_thread() is not main_thread():  # others share it, and a network can be run by one at a time
+        embedding = clone(embedding)
     with single_blas_thread():
         return file, _naming(path, image_features, sampler, embedding, path)
 

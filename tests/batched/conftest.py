@@ -6,13 +6,6 @@ from patchdistill.images import read_image
 from patchdistill.sampling import GridSampler
 
 
-@pytest.fixture(autouse=True, scope="session")
-def one_thread():
-    """The matrices of the tests are small: on a busy machine more threads make them many times slower."""
-    torch = pytest.importorskip("torch")
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="session")
 def photographs():
     """Features of 60 patches of six photographs, float64, as of a network that was never trained."""

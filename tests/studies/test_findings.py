@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -279,6 +281,13 @@ def test_costs_that_were_not_measured_are_nan(unfinished):
     of_latitude = table["sampling"] == "latitude"
     assert table.loc[of_latitude, ["sampling_ms", "embedding_ms"]].isna().all(axis=None)
     assert table.loc[~of_latitude, ["sampling_ms", "embedding_ms"]].notna().all(axis=None)
+
+
+def test_costs_are_those_of_one_model(unfinished):
+    cells = unfinished.cells
+    alone = SimpleNamespace(**{**vars(unfinished), "cells": cells[cells["model"] == "svr"]})
+    expected = stage_costs(alone, "svr").reset_index(drop=True)
+    pd.testing.assert_frame_equal(stage_costs(unfinished, "svr").reset_index(drop=True), expected)
 
 
 def test_effects_are_those_of_residual_selection(results):

@@ -2,9 +2,11 @@ import base64
 import re
 from collections import defaultdict
 
+import numpy as np
 import pytest
 
-from patchdistill.studies.page import _draw, render, write_report
+from patchdistill.studies.figures import draw_h
+from patchdistill.studies.page import _draw, _encode, render, write_report
 from patchdistill.studies.tables import agreement_table, best_table, overview_table
 from patchdistill.studies.wording import headline
 
@@ -72,6 +74,28 @@ def test_the_same_results_give_the_same_files(results, report, tmp_path):
     assert len(files) == 1 + 2 * len(NAMES)
     for file in files:
         assert (report.parent / file).read_bytes() == (again / file).read_bytes()
+
+
+def test_both_files_of_a_figure_have_the_same_layout(results, tmp_path, monkeypatch):
+    places = []
+
+    def encode(figure, kind):
+        data = _encode(figure, kind)
+        places.append([ax.get_position().bounds for ax in figure.axes])
+        return data
+
+    def a_figure():
+        return draw_h(results.cells, results.settings)
+
+    monkeypatch.setattr("patchdistill.studies.page._draw", lambda _: {"h": a_figure()})
+    monkeypatch.setattr("patchdistill.studies.page._encode", encode)
+    monkeypatch.setattr("patchdistill.studies.page.render", lambda *_: "")
+    write_report(results, tmp_path)
+    expected = a_figure()
+    assert places[0] != [ax.get_position().bounds for ax in expected.axes]
+    expected.draw_without_rendering()
+    assert places[0] == places[1]
+    assert np.allclose(places[0], [ax.get_position().bounds for ax in expected.axes], atol=0.02)
 
 
 def test_without_examples_the_page_says_so(unfinished, monkeypatch):

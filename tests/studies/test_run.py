@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from joblib import parallel_config
 from PIL import Image
 from scipy.stats import spearmanr
 from sklearn.base import BaseEstimator, RegressorMixin, clone
@@ -19,6 +20,7 @@ from patchdistill.embedding import PatchStatistics
 from patchdistill.evaluation import SceneShuffleSplit, agreement
 from patchdistill.models import BagPooling, PatchwiseRegressor
 from patchdistill.panorama import FibonacciSampler, UniformSampler
+from patchdistill.sampling import StatelessBagMixin
 from patchdistill.studies import Study, pieces, read_study, run, run_study
 from patchdistill.studies.design import identity
 
@@ -160,7 +162,8 @@ def test_default_is_that_of_the_selector_or_the_first(manifest):
 
 
 def test_deviations_of_opinions_give_outlier_ratios(manifest, tmp_path):
-    base = {"models": {"pooled": MODELS["pooled"]}, "h": (2,), "rates": (0.3,), "n_seeds": 1}
+    samplings, models = {"ERP": UniformSampler(N_PATCHES, 32)}, {"pooled": MODELS["pooled"]}
+    base = {"samplings": samplings, "models": models, "metrics": ("cosine",), "h": (2,), "rates": (0.3,), "n_seeds": 1}
     without = run_study(make_study(manifest, **base), tmp_path / "study", progress=False).cells
     assert without.outlier_ratio.isna().all()
     cells = run_study(make_study(manifest.assign(mos_std=0.0), **base), tmp_path / "study", progress=False).cells
@@ -209,6 +212,22 @@ def test_another_embedding_or_sampling_of_the_same_name_computes_everything(mani
     assert counted == {"image_features": 3 * len(manifest), "select_all": 3, "cells": 9}
 
 
+def test_another_model_of_the_same_name_or_other_splits_compute_all_models(manifest, tmp_path, counted):
+    base = {"samplings": {"ERP": UniformSampler(N_PATCHES, 32)}, "metrics": ("euclidean",), "h": (2,), "rates": (0.3,)}
+    for n, (model, test_size) in enumerate(((1e3, 0.2), (1e-3, 0.2), (1e-3, 0.4)), start=1):
+        models = {"pooled": make_pipeline(BagPooling(), Ridge(model))}
+        study = make_study(manifest, **base, models=models, n_seeds=1, test_size=test_size)
+        run_study(study, tmp_path / "study", progress=False)
+        assert counted == {"image_features": len(manifest), "select_all": 1, "cells": 3 * n}
+
+
+def test_seeds_with_the_same_split_are_there_each(manifest):
+    two = manifest[manifest.scene.isin(["s0", "s1"])]
+    study = make_study(two, n_seeds=5, test_size=0.5)
+    assert len({tuple(test) for _, test in study.splits}) == 2
+    assert len(study.cells) == 2 * 11 * 2 * 5
+
+
 def test_workers_change_nothing_but_time(finished, tmp_path):
     study, _, results = finished
     study = make_study(study.manifest, models={"pooled": MODELS["pooled"]}, h=(2,), rates=(0.3,))
@@ -217,6 +236,73 @@ def test_workers_change_nothing_but_time(finished, tmp_path):
     assert len(same) == len(found) == 2 * 3 * 4
     for name in ("srcc", "krcc", "plcc", "rmse", "n_kept"):
         assert (same[f"{name}_x"] == same[f"{name}_y"]).all()
+
+
+def test_what_is_equal_under_two_names_is_there_under_both(manifest, tmp_path):
+    samplings = {"here": UniformSampler(N_PATCHES, 32), "there": UniformSampler(N_PATCHES, 32)}
+    models = {"one": MODELS["pooled"], "other": clone(MODELS["pooled"])}
+    study = make_study(manifest, samplings=samplings, models=models, metrics=("euclidean",), h=(2,), rates=(0.3,))
+    results = run_study(study, tmp_path / "study", progress=False)
+    assert len(results.cells) == results.n_cells == 2 * 2 * 3 * 3
+    counts = results.cells.groupby(["sampling", "model"])["srcc"].agg(["size", "sum"])
+    assert counts.index.tolist() == [("here", "one"), ("here", "other"), ("there", "one"), ("there", "other")]
+    assert (counts == counts.iloc[0]).all(axis=None)
+
+
+def test_another_name_of_a_model_or_sampling_is_shown(manifest, tmp_path, counted):
+    base = {"metrics": ("euclidean",), "h": (2,), "rates": (0.3,), "n_seeds": 1}
+    for sampling, model in (("ERP", "pooled"), ("ERP", "ridge"), ("uniform", "ridge")):
+        samplings, models = {sampling: UniformSampler(N_PATCHES, 32)}, {model: MODELS["pooled"]}
+        study = make_study(manifest, **base, samplings=samplings, models=models)
+        cells = run_study(study, tmp_path / "study", progress=False).cells
+        assert len(cells) == 3 and set(cells.sampling) == {sampling} and set(cells.model) == {model}
+    assert counted == {"image_features": len(manifest), "select_all": 1, "cells": 9}
+
+
+class Weights:
+    """Stands for a network: copied with its embedding, by joblib named by its kind alone."""
+
+    copies = []
+
+    def __deepcopy__(self, memo):
+        Weights.copies.append(type(self)())
+        return Weights.copies[-1]
+
+    def __reduce__(self):
+        return type(self), ()
+
+
+class OfWeights(StatelessBagMixin, BaseEstimator):
+    """Remembers which weights were used for which image."""
+
+    used = []
+    _parameter_constraints = {"weights": [Weights]}
+
+    def __init__(self, weights):
+        self.weights = weights
+
+    def fit(self, X, y=None):
+        self.mean_ = X.values.mean()
+        return self
+
+    def transform(self, X):
+        assert self.mean_ == X.values.mean()
+        OfWeights.used.append(self.weights)
+        return PatchStatistics().transform(X)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_network_is_copied_once_or_for_every_image_of_threads(manifest, tmp_path, n_jobs):
+    Weights.copies, OfWeights.used = [], []
+    own = Weights()
+    base = {"samplings": {"ERP": UniformSampler(N_PATCHES, 32)}, "models": {"pooled": MODELS["pooled"]}, "h": (2,)}
+    study = make_study(manifest, embedding=OfWeights(own), metrics=("euclidean",), rates=(0.3,), n_seeds=1, **base)
+    with parallel_config(backend="threading", n_jobs=n_jobs):
+        run_study(study, tmp_path / "study", progress=False)
+    assert len(OfWeights.used) == len(manifest) and own not in OfWeights.used
+    assert not hasattr(study.embedding, "mean_")
+    assert len(set(map(id, OfWeights.used))) == (1 if n_jobs == 1 else len(manifest))
+    assert len(Weights.copies) == (1 if n_jobs == 1 else 1 + len(manifest))
 
 
 class Stops(RegressorMixin, BaseEstimator):
@@ -258,7 +344,8 @@ def test_models_that_ask_for_pixels_get_those_of_the_kept_patches(manifest, tmp_
             pixels = X.with_values(X.fields["pixels"])
             return np.array([image.std() for image in pixels])
 
-    study = make_study(manifest, models={"std": OfPixels()}, h=(2,), rates=(0.3,), pixels=True, n_seeds=1)
+    small = {"metrics": ("cosine",), "h": (2,), "rates": (0.3,), "n_seeds": 1}
+    study = make_study(manifest, models={"std": OfPixels()}, pixels=True, **small)
     cells = run_study(study, tmp_path / "study", progress=False).cells
     _, test = study.splits[0]
     for name, sampler in study.samplings.items():
@@ -266,7 +353,7 @@ def test_models_that_ask_for_pixels_get_those_of_the_kept_patches(manifest, tmp_
         bags = PatchStatistics().fit_transform(pixels)
         kept = ResidualPatchSelector(h=2, metric="cosine", rate=0.3, normalize="columns").fit(bags).selected_idx_
         stds = [pixels[i][kept[i]].std() for i in test]
-        (srcc,) = cells.query(f"sampling == '{name}' and metric == 'cosine'").srcc
+        (srcc,) = cells.query(f"sampling == '{name}' and selection == 'residual'").srcc
         assert srcc == pytest.approx(spearmanr(study.labels[test], stds).statistic, abs=1e-12)
 
 
