@@ -6,11 +6,11 @@ from sklearn.utils import check_random_state
 
 from patchdistill.panorama import to_sphere, to_vectors
 
-# Angular radii in radians have a density that falls with the third power between these two: the law with which dead
-# leaves look alike at all scales (Lee, Mumford and Huang 2001).
-_SMALLEST, _LARGEST = 0.02, 1.0
-# All but about one pixel in a thousand lie below a leaf; the last leaf is the whole sphere, so that none stays empty.
-_N_LEAVES = 8000
+# Radii in radians have a density that falls with the third power between these two: the law with which dead leaves
+# look alike at all scales (Lee, Mumford and Huang 2001).
+SMALLEST, LARGEST = 0.02, 1.0
+# All but about two pixels in a thousand lie below a leaf; the last leaf is the whole sphere, so that none stays empty.
+N_LEAVES = 8000
 
 # Texture: lattices of random numbers, each twice as fine as the one before, with the same contrast: power falls with
 # the square of the frequency, as in photographs.
@@ -71,20 +71,49 @@ def _directions(height):
 
 
 def _scene(vectors, rng):
-    latitude = np.arcsin(rng.uniform(-1, 1, _N_LEAVES))
-    longitude = rng.uniform(-np.pi, np.pi, _N_LEAVES)
-    radius = draw_radii(_N_LEAVES, rng)
+    latitude = np.arcsin(rng.uniform(-1, 1, N_LEAVES))
+    longitude = rng.uniform(-np.pi, np.pi, N_LEAVES)
+    radius = draw_radii(N_LEAVES, rng)
     radius[-1] = 4.0  # more than pi: the whole sphere
-    color = rng.uniform(0.1, 0.9, (_N_LEAVES, 1)) + rng.normal(0, 0.07, (_N_LEAVES, 3))
-    shading = rng.normal(0, 0.12, (_N_LEAVES, 3))
-    contrast = rng.gamma(0.7, 0.07, _N_LEAVES)
-    texture = draw_texture(vectors, rng)
-
     leaf = front_leaves(latitude, longitude, radius, len(vectors))
-    center = to_vectors(np.rad2deg(longitude), np.rad2deg(latitude))
+    return paint_leaves(leaf, vectors, to_vectors(np.rad2deg(longitude), np.rad2deg(latitude)), rng)
+
+
+def paint_leaves(leaf, points, centers, rng, palette=None):
+    """Give each leaf its own color, shading and texture.
+
+    Parameters
+    ----------
+    leaf : ndarray of int, shape (height, width)
+        Which leaf is seen at each pixel.
+    points : ndarray of float32, shape (height, width, 3)
+        Where the pixels lie in space, in the unit of the radii.
+    centers : ndarray of shape (n_leaves, 3)
+        Where the leaves lie.
+    rng : RandomState instance
+        Draws the looks of the leaves.
+    palette : ndarray of shape (n_colors, 3), default=None
+        Colors of which each leaf gets one, RGB in [0, 1]; grays from 0.1 to 0.9 by default. Every channel is then
+        moved by 0.07 on average.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width, 3)
+        The picture.
+    """
+    n_leaves = len(centers)
+    if palette is None:
+        base = rng.uniform(0.1, 0.9, (n_leaves, 1))
+    else:
+        base = palette[rng.randint(len(palette), size=n_leaves)]
+    color = base + rng.normal(0, 0.07, (n_leaves, 3))
+    shading = rng.normal(0, 0.12, (n_leaves, 3))
+    contrast = rng.gamma(0.7, 0.07, n_leaves)
+    texture = draw_texture(points, rng)
+
     # Brightness changes across a leaf as if light fell on it from one side.
-    offset = np.einsum("nk,nk->n", shading, center)
-    light = np.einsum("hwk,hwk->hw", vectors, shading.astype(np.float32)[leaf]) - offset.astype(np.float32)[leaf]
+    offset = np.einsum("nk,nk->n", shading, centers)
+    light = np.einsum("hwk,hwk->hw", points, shading.astype(np.float32)[leaf]) - offset.astype(np.float32)[leaf]
     gray = light + contrast.astype(np.float32)[leaf] * texture
     values = color.astype(np.float32)[leaf] + gray[..., None]
     return np.round(255 * np.clip(values, 0, 1)).astype(np.uint8)
@@ -103,10 +132,10 @@ def draw_radii(n_leaves, rng):
     Returns
     -------
     ndarray of shape (n_leaves,)
-        Angular radii in radians.
+        Radii, in radians or in the shorter sides of a flat picture.
     """
     # The distribution function of r^-3 is linear in r^-2.
-    return rng.uniform(_LARGEST**-2, _SMALLEST**-2, n_leaves) ** -0.5
+    return rng.uniform(LARGEST**-2, SMALLEST**-2, n_leaves) ** -0.5
 
 
 def front_leaves(latitude, longitude, radius, height):
@@ -163,13 +192,13 @@ def front_leaves(latitude, longitude, radius, height):
     return seen
 
 
-def draw_texture(vectors, rng):
-    """Draw fractal noise as a function of direction.
+def draw_texture(points, rng):
+    """Draw fractal noise as a function of place.
 
     Parameters
     ----------
-    vectors : ndarray of shape (height, width, 3)
-        Directions, as unit vectors.
+    points : ndarray of shape (height, width, 3)
+        Places in space.
     rng : RandomState instance
         Draws the lattice.
 
@@ -179,8 +208,8 @@ def draw_texture(vectors, rng):
         The noise, of mean 0 and a standard deviation of about 1.
     """
     lattice = rng.normal(size=(_LATTICE,) * 3).astype(np.float32)
-    total = np.zeros(vectors.shape[:2], dtype=np.float32)
+    total = np.zeros(points.shape[:2], dtype=np.float32)
     for octave in range(_OCTAVES):
-        place = np.moveaxis(_COARSEST * 2**octave * vectors, -1, 0) + rng.uniform(0, _LATTICE, 3)[:, None, None]
+        place = np.moveaxis(_COARSEST * 2**octave * points, -1, 0) + rng.uniform(0, _LATTICE, 3)[:, None, None]
         total += map_coordinates(lattice, place.astype(np.float32), order=1, mode="grid-wrap")
     return total
