@@ -3,12 +3,17 @@
 import importlib.util
 
 MODELS = ("datasets", "frozen", "metric", "networks", "training", "views")
+QFM = (
+    *("bank", "distillation", "heads", "inputs", "losses", "networks"),
+    *("perturbation", "preparation", "readout", "regressor", "training"),
+)
 NEEDS = {
     "torch": [
         "patchdistill/batched",
         "patchdistill/modules",
         "patchdistill/embedding/modules.py",
         *(f"patchdistill/models/{name}.py" for name in MODELS),
+        *(f"patchdistill/qfm/{name}.py" for name in QFM),
     ],
     "skorch": ["patchdistill/models/training.py"],
 }

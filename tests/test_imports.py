@@ -7,6 +7,7 @@ import pytest
 
 import patchdistill.embedding
 import patchdistill.models
+import patchdistill.qfm
 
 OPTIONAL = (
     "torch",
@@ -25,8 +26,8 @@ OPTIONAL = (
 SCRIPT = """
 import numpy as np
 import patchdistill, patchdistill.baselines, patchdistill.datasets, patchdistill.embedding, patchdistill.evaluation
-import patchdistill.models, patchdistill.panorama, patchdistill.plotting, patchdistill.sampling, patchdistill.studies
-import patchdistill.studies.page
+import patchdistill.models, patchdistill.panorama, patchdistill.plotting, patchdistill.qfm, patchdistill.sampling
+import patchdistill.studies, patchdistill.studies.page
 from patchdistill import ResidualPatchSelector
 image = np.random.default_rng(0).random((64, 128, 3))
 views = patchdistill.panorama.FibonacciSampler(n_patches=6, patch_size=32, view="tangent").transform([image])
@@ -50,7 +51,9 @@ def test_the_core_works_where_the_optional_packages_are_missing(tmp_path):
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("package", [patchdistill.embedding, patchdistill.models], ids=lambda package: package.__name__)
+@pytest.mark.parametrize(
+    "package", [patchdistill.embedding, patchdistill.models, patchdistill.qfm], ids=lambda package: package.__name__
+)
 def test_names_that_need_optional_packages_are_listed_and_the_rest_can_be_starred(package):
     assert set(package.__all__) < set(dir(package))
     namespace = {}
@@ -60,7 +63,9 @@ def test_names_that_need_optional_packages_are_listed_and_the_rest_can_be_starre
         package.nothing  # noqa: B018
 
 
-@pytest.mark.parametrize("package", [patchdistill.embedding, patchdistill.models], ids=lambda package: package.__name__)
+@pytest.mark.parametrize(
+    "package", [patchdistill.embedding, patchdistill.models, patchdistill.qfm], ids=lambda package: package.__name__
+)
 def test_every_name_that_is_listed_is_there(package):
     pytest.importorskip("torch")
     pytest.importorskip("skorch")
