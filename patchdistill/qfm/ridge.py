@@ -73,7 +73,7 @@ class QFMRidge(OneToOneFeatureMixin, RegressorMixin, TransformerMixin, BaseEstim
         Per feature s / (s + lam r) in [0, 1], with s = cov(z, y)^2 / var(y) what it says about quality, and r the mean
         squared difference of partners: near 0 for a feature that mostly tells what is shown. All 1 with ``lam=0``.
     unmatched_rate_ : float
-        Share of images without any partner, to which the penalty does not apply.
+        Share of images without any partner, of either kind, to which the penalty does not apply.
     n_features_in_ : int
         Number of features.
 
@@ -164,7 +164,7 @@ class QFMRidge(OneToOneFeatureMixin, RegressorMixin, TransformerMixin, BaseEstim
         images = check_images(y, _standardized(X) if semantics is None else semantics, groups)
         kinds = KINDS[self.pairing]
         partners = self._match(*images, kinds)
-        self.unmatched_rate_ = float(np.mean([unmatched_rate(partners[kind]) for kind in kinds]))
+        self.unmatched_rate_ = unmatched_rate(np.hstack(list(partners.values())))
         if self.unmatched_rate_ == 1:
             warnings.warn(
                 f"No image has a partner with pairing={self.pairing!r} and tau={self.tau}, so that this is plain ridge "

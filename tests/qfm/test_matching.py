@@ -77,6 +77,11 @@ class TestMatchPairs:
         assert_array_equal(np.sort(found, axis=1), [[j for j in range(20) if j != i] for i in range(20)])
         assert_array_equal(match_pairs(y, semantics, list("abcdefghijklmnopqrst"), tau=np.inf, k=19), found)
 
+    def test_a_difference_of_just_tau_is_similar_quality(self):
+        y = np.tile([1.0, -1.0], 6)  # their standard deviation is 1
+        assert (match_pairs(y, np.eye(12), tau=2.0, k=11) >= 0).sum() == 12 * 11
+        assert (match_pairs(y, np.eye(12), tau=2.0, k=11, pairing="semantic") < 0).all()
+
     def test_more_partners_than_images_are_padded(self):
         rng = np.random.default_rng(0)
         found = match_pairs(rng.normal(size=12), rng.normal(size=(12, 3)), tau=np.inf, k=15)

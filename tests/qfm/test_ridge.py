@@ -102,8 +102,9 @@ class TestClosedForm:
         assert (np.diff(differences) <= 1e-9 * differences[0]).all()
         assert differences[-1] < differences[0]
 
-    def test_no_square_matrix_of_features_is_made(self, monkeypatch):
-        X, y, groups = draw(20, 300)
+    @pytest.mark.parametrize("d", [25, 300])
+    def test_no_square_matrix_of_features_is_made(self, monkeypatch, d):
+        X, y, groups = draw(20, d)
         largest = 0
 
         def eye(n):
@@ -115,7 +116,7 @@ class TestClosedForm:
         model = QFMRidge("cv", output="whitened").fit(X, y, groups)
         model.transform(X)
         assert 0 < largest <= 20
-        assert all(np.size(part) < 300 * 300 for part in model._whitening)
+        assert all(np.size(part) < d * d for part in model._whitening)
 
     def test_adding_a_constant_to_features_or_labels_moves_the_intercept_alone(self):
         X, y, groups = draw()
@@ -235,6 +236,9 @@ class TestSensitivity:
         model = QFMRidge(0.5, tau=0.02).fit(X, y, groups)
         expected = (match_pairs(y, X, groups, tau=0.02)[:, 0] < 0).mean()
         assert 0 < model.unmatched_rate_ == expected < 1
+        both = QFMRidge(0.5, tau=0.02, pairing="both").fit(X, y, groups)
+        other = match_pairs(y, standardized(X), groups, tau=0.02, pairing="semantic")[:, 0] < 0
+        assert both.unmatched_rate_ == other.mean() == 0
 
     def test_no_partner_at_all(self):
         X, _, _ = draw(20)
