@@ -19,7 +19,7 @@ help:
 	@echo "make docs   build the documentation, warnings as errors"
 	@echo "make bench  run the benchmarks"
 	@echo "make quality  compare all selectors, and those of other packages, on planted copies and outliers (an hour)"
-	@echo "make study  what selection does for quality models, with real labels (six hours; needs the test data, and ffmpeg)"
+	@echo "make study  what selection does for quality models, with real labels (seven hours; needs the test data, and ffmpeg)"
 	@echo "make clean  remove the environment and everything built"
 
 # The three stamps below are files: an environment that is up to date costs nothing on the next call. The package is
@@ -66,6 +66,7 @@ study: $(VENV)/.test
 	$(BIN)/python benchmarks/study_sensitivity.py
 	$(BIN)/python benchmarks/study_end_to_end.py
 	$(BIN)/python benchmarks/study_panoramas.py
+	$(BIN)/python benchmarks/study_qfm.py
 
 clean:
 	rm -rf $(VENV) $(OUT) build docs/_build docs/generated .pytest_cache .hypothesis .ruff_cache *.egg-info

@@ -13,6 +13,8 @@ NEEDED = {
     "bench_backends": ("torch",),
     "study_end_to_end": ("skorch",),
     "bench_large_models": ("skorch", "transformers"),
+    "bench_qfm": ("torch", "safetensors"),
+    "study_qfm": ("torch", "transformers"),
 }
 
 

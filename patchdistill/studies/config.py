@@ -168,7 +168,7 @@ def read_config(path):
 
 
 def _study(config, folder):
-    _check_keys(config, "The file", _KEYS, needed=("manifest", "samplings", "models"))
+    check_keys(config, "The file", _KEYS, needed=("manifest", "samplings", "models"))
     for name in ("samplings", "models"):
         if not isinstance(config[name], dict):
             raise ValueError(f"{name} is {config[name]!r}; give a name and a mapping for each of them.")
@@ -180,10 +180,10 @@ def _study(config, folder):
     if "embedding" in config:
         parameters["embedding"] = _made(config["embedding"], "embedding", "embedding", EMBEDDINGS)
     if "selector" in config:
-        _check_keys(config["selector"], "selector", ResidualPatchSelector().get_params())
+        check_keys(config["selector"], "selector", ResidualPatchSelector().get_params())
         parameters["selector"] = ResidualPatchSelector(**config["selector"])
     return Study(
-        manifest=_manifest(config["manifest"], folder),
+        manifest=manifest_of(config["manifest"], folder),
         samplings={name: _made(one, f"samplings: {name}", "sampler", SAMPLERS) for name, one in samplings.items()},
         models={name: _made(one, f"models: {name}", "model", MODELS) for name, one in models.items()},
         pixels=any(one["model"] in _ON_PIXELS for one in models.values()),
@@ -191,7 +191,26 @@ def _study(config, folder):
     )
 
 
-def _manifest(entry, folder):
+def manifest_of(entry, folder):
+    """Read the manifest that a file names.
+
+    Parameters
+    ----------
+    entry : str or dict
+        A table, or ``dataset`` and ``root`` of a release.
+    folder : Path
+        Where its paths start from.
+
+    Returns
+    -------
+    DataFrame
+        The manifest.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        If it is neither, or not there.
+    """
     if isinstance(entry, str):
         return datasets.read_manifest(folder / entry)
     if isinstance(entry, dict) and "root" in entry:
@@ -207,11 +226,29 @@ def _made(entry, where, kind, makers):
     maker = makers[entry[kind]]
     legal = inspect.signature(maker).parameters
     if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in legal.values()):
-        _check_keys(parameters, where, legal)
+        check_keys(parameters, where, legal)
     return maker(**parameters)
 
 
-def _check_keys(entry, where, legal, needed=()):
+def check_keys(entry, where, legal, needed=()):
+    """Check what a part of a file is called.
+
+    Parameters
+    ----------
+    entry : object
+        The part.
+    where : str
+        Its name, for the error.
+    legal : iterable of str
+        Names that it may have.
+    needed : iterable of str, default=()
+        Names that it must have.
+
+    Raises
+    ------
+    ValueError
+        If it is no mapping, or has other names.
+    """
     if not isinstance(entry, dict):
         raise ValueError(f"{where} is {entry!r}; it must map names to values.")
     unknown = [name for name in entry if name not in legal]
