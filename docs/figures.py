@@ -6,6 +6,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
+from feature_figures import FEATURE_FIGURES  # noqa: E402
 from study_tables import study_table  # noqa: E402
 from tables import _load  # noqa: E402
 
@@ -207,4 +208,5 @@ FIGURES = {
     "end_to_end": end_to_end,
     "samplings": samplings,
     "panorama_rates": panorama_rates,
+    **FEATURE_FIGURES,
 }

@@ -14,11 +14,12 @@ MARKS = ("<!-- figures: written by docs/tables.py -->\n", "<!-- end of figures -
 def write_tables(folder):
     """Write one reStructuredText file per table."""
     from cost_tables import COST_TABLES  # they take their tools from this module
+    from feature_tables import FEATURE_TABLES
     from panorama_tables import PANORAMA_TABLES
     from study_tables import STUDY_TABLES
 
     folder.mkdir(parents=True, exist_ok=True)
-    for name, make in {**TABLES, **STUDY_TABLES, **COST_TABLES, **PANORAMA_TABLES}.items():
+    for name, make in {**TABLES, **STUDY_TABLES, **COST_TABLES, **PANORAMA_TABLES, **FEATURE_TABLES}.items():
         (folder / f"{name}.rst").write_text(make(), encoding="utf-8")
 
 

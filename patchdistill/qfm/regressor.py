@@ -48,7 +48,7 @@ class QFMRegressor(RegressorMixin, TransformerMixin, BaseEstimator):
     encoder : nn.Module, default=None
         Maps (n, 3, height, width) to tokens (n, n_tokens, C), maps, features, or what the models of `transformers`
         return, as in :class:`patchdistill.embedding.TorchEmbedder`. A copy of it is trained, except for parameters that
-        need no gradient. None: a small vision transformer with random weights.
+        need no gradient. None: a small vision transformer with random weights, for trying things out.
     layer : str, default=None
         The layer of the encoder whose output is taken; None is the last.
     pooling : {"cls", "mean", "max"}, default="cls"
@@ -82,7 +82,7 @@ class QFMRegressor(RegressorMixin, TransformerMixin, BaseEstimator):
     gate : {"adaptive", "static"} or None, default="adaptive"
         Whether the gate depends on the image, or is one for all; None is none.
     n_queries : int, default=6
-        Size of the panel; 0 is a linear score of the mean token.
+        Size of the panel; 0 is a linear score of the mean token, which learns more from a few hundred images.
     keep : float, default=0.8
         Share of the images without labels, in (0, 1], that the student learns from.
     max_epochs : int, default=9

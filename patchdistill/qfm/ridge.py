@@ -28,7 +28,7 @@ _FOLDS = 5
 class QFMRidge(OneToOneFeatureMixin, RegressorMixin, TransformerMixin, BaseEstimator):
     """Ridge regression that does not tell images of similar quality and different semantics apart.
 
-    With centered features Z and labels y, it minimizes
+    With centered features Z and labels y, it minimizes::
 
         |y - Z w|^2 + alpha |w|^2 + lam n mean over pairs (w'(z_j - z_i) - t_ij)^2,
 
