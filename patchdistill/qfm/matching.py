@@ -12,8 +12,8 @@ from patchdistill.evaluation.splits import check_scenes
 
 MIN_IMAGES = 10
 
-# Similarities that are held at a time, 128 MiB.
-_BLOCK = 2**24
+# Similarities that are held at a time: 32 MiB, and as much again for each of a few arrays beside them.
+_BLOCK = 2**22
 
 # Cosines that differ by less are equal: their rounding depends on how the work is cut into blocks.
 _DIGITS = 10
