@@ -25,9 +25,9 @@ from _qfm_data import TEST_SHARE, confound_sides, photograph_sides
 from _qfm_models import DISTILLED, LINEAR, NETWORKS, PLAIN, fit_linear, judge, network, tuned
 from _resume import Pieces
 from joblib import Parallel, delayed
-from scipy.stats import t
 
 from patchdistill import __version__
+from patchdistill.evaluation.significance import resampled_half_width
 
 FULL = {"n_seeds": 20, "n_train": 200, "n_test": 200, "max_epochs": 12, "n_labels": (25, 50, 100), "folds": 5}
 SMOKE = {"n_seeds": 2, "n_train": 30, "n_test": 24, "max_epochs": 1, "n_labels": (20,), "folds": 3}
@@ -137,9 +137,8 @@ def summarize(results):
 
 
 def interval(differences, overlap):
-    """Mean, and the ends of its 95 % interval; see patchdistill.studies.findings.compare."""
-    n = len(differences)
-    half = t.ppf(0.975, n - 1) * differences.std(ddof=1) * np.sqrt(1 / n + overlap)
+    """Mean, and the ends of its 95 % interval."""
+    half = resampled_half_width(differences.std(ddof=1), len(differences), overlap)
     return [round(float(value), 4) for value in (differences.mean(), *(differences.mean() + half * np.array([-1, 1])))]
 
 

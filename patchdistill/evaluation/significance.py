@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 from scipy.stats import f as f_distribution
 from scipy.stats import rankdata, wilcoxon
+from scipy.stats import t as t_distribution
 from sklearn.exceptions import UndefinedMetricWarning
 
 from patchdistill.evaluation.mapping import _check_scores
@@ -76,6 +77,40 @@ def wilcoxon_over_seeds(a, b):
         "n_zero": len(a) - len(nonzero),
         "n_tied": int(counts[counts > 1].sum()),
     }
+
+
+def resampled_half_width(deviation, n_splits, overlap):
+    r"""Compute half the width of a 95 % interval of a mean over splits of the same images.
+
+    That of the corrected resampled t-test [1]_, :math:`t_{0.975, J - 1} s \sqrt{1 / J + n_{test} / n_{train}}`. Without
+    the second term under the root an interval would shrink to nothing as splits are added, although no image is.
+
+    Parameters
+    ----------
+    deviation : array-like
+        Standard deviation s over the splits, with one degree of freedom less.
+    n_splits : array-like of int
+        Number J of splits, at least 1.
+    overlap : array-like
+        Images for testing over images for training; 0 where every split has images of its own.
+
+    Returns
+    -------
+    ndarray or float
+        Half the width.
+
+    References
+    ----------
+    .. [1] C. Nadeau, Y. Bengio, "Inference for the Generalization Error", Machine Learning 52, 2003.
+
+    Examples
+    --------
+    >>> from patchdistill.evaluation.significance import resampled_half_width
+    >>> [round(float(resampled_half_width(0.1, 20, overlap)), 3) for overlap in (0.0, 0.25)]
+    [0.047, 0.115]
+    """
+    n = np.maximum(n_splits, 1)
+    return t_distribution.ppf(0.975, np.maximum(n - 1, 1)) * deviation * np.sqrt(1 / n + overlap)
 
 
 def anova(table, response, factors, *, block=None, interactions=False):

@@ -143,10 +143,34 @@ def check_images(y, semantics, groups):
     ValueError
         As there.
     """
-    y = check_array(column_or_1d(y), dtype=np.float64, ensure_2d=False, input_name="y")
     directions = check_array(semantics, dtype=np.float64, input_name="semantics")
+    y, groups = check_rated(y, groups)
+    check_consistent_length(y, directions)
+    norms = np.linalg.norm(directions, axis=1, keepdims=True)
+    return y, directions / np.where(norms > 0, norms, 1), groups
+
+
+def check_rated(y, groups):
+    """Check labels and groups, without what images show.
+
+    Parameters
+    ----------
+    y, groups : array-like
+        As :func:`match_pairs` takes them.
+
+    Returns
+    -------
+    y, groups : ndarray of shape (n_images,)
+        As :func:`check_images` returns them.
+
+    Raises
+    ------
+    ValueError
+        As there.
+    """
+    y = check_array(column_or_1d(y), dtype=np.float64, ensure_2d=False, input_name="y")
     groups = np.arange(len(y)) if groups is None else np.unique(check_scenes(groups), return_inverse=True)[1]
-    check_consistent_length(y, directions, groups)
+    check_consistent_length(y, groups)
     if len(y) < MIN_IMAGES:
         raise ValueError(f"There are {len(y)} images, but matching needs at least {MIN_IMAGES}; label more.")
     if y.std() <= np.finfo(float).eps * np.abs(y).max():
@@ -156,8 +180,7 @@ def check_images(y, semantics, groups):
             "All images are of one group, so that none has a partner in another one. Pass the scene of every image, or "
             "groups=None if no two images show the same scene."
         )
-    norms = np.linalg.norm(directions, axis=1, keepdims=True)
-    return y, directions / np.where(norms > 0, norms, 1), groups
+    return y, groups
 
 
 def _cheapest(cost, k):

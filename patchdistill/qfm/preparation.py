@@ -12,7 +12,7 @@ from patchdistill.evaluation import SceneShuffleSplit
 from patchdistill.models import inputs
 from patchdistill.modules.running import inference
 from patchdistill.qfm.descriptors import thumbnail_descriptor
-from patchdistill.qfm.matching import check_images, match_pairs
+from patchdistill.qfm.matching import check_rated, match_pairs
 from patchdistill.qfm.networks import QFMNetwork, TinyViT, encode
 
 
@@ -116,9 +116,7 @@ def check_labels(y, groups, n_images):
     ValueError
         As :func:`match_pairs`.
     """
-    y = inputs.check_labels(y, n_images)
-    y, _, groups = check_images(y, np.ones((n_images, 1)), groups)
-    return y, groups
+    return check_rated(inputs.check_labels(y, n_images), groups)
 
 
 def describe_semantics(images, reading, network=None):

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 from scipy.linalg import eigh, qr, solve
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, RegressorMixin, TransformerMixin
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from patchdistill._compat import Interval, StrOptions, _fit_context
@@ -161,7 +162,7 @@ class QFMRidge(OneToOneFeatureMixin, RegressorMixin, TransformerMixin, BaseEstim
         """
         X, y = validate_data(self, X, y, y_numeric=True, dtype=np.float64, ensure_min_samples=MIN_IMAGES)
         y = y.astype(np.float64)
-        images = check_images(y, _standardized(X) if semantics is None else semantics, groups)
+        images = check_images(y, StandardScaler().fit_transform(X) if semantics is None else semantics, groups)
         kinds = KINDS[self.pairing]
         partners = self._match(*images, kinds)
         self.unmatched_rate_ = unmatched_rate(np.hstack(list(partners.values())))
@@ -245,7 +246,7 @@ class QFMRidge(OneToOneFeatureMixin, RegressorMixin, TransformerMixin, BaseEstim
         """
         scores = self.predict(X)
         if semantics is None:
-            semantics = _standardized(np.asarray(X, dtype=np.float64))
+            semantics = StandardScaler().fit_transform(self._check_X(X))
         return semantic_sensitivity(scores, match_pairs(y, semantics, groups, tau=self.tau, k=self.k))
 
     def _check_X(self, X):
@@ -279,20 +280,12 @@ class QFMRidge(OneToOneFeatureMixin, RegressorMixin, TransformerMixin, BaseEstim
         return errors / len(y)
 
 
-def _standardized(X):
-    spread = X.std(axis=0)
-    return (X - X.mean(axis=0)) / np.where(spread > 0, spread, 1)
-
-
 def _fit_weights(Z, y, partners, alpha, lams):
     """Minimize |y - Zw|^2 + alpha |w|^2 + lam n (w'Pw - 2 w'c) for each lam: one row of weights each."""
     basis, Z = _row_space(Z)
-    penalty, difference = np.zeros((Z.shape[1],) * 2), np.zeros(Z.shape[1])
-    for kind, of_kind in partners.items():
-        laplacian = pair_laplacian(of_kind)
-        penalty += len(Z) * (Z.T @ (laplacian @ Z))
-        if kind == "semantic":  # partners of other quality are to differ as their labels do
-            difference += len(Z) * (Z.T @ (laplacian @ y))
+    penalty, difference = _penalty(Z, partners), np.zeros(Z.shape[1])
+    if "semantic" in partners:  # partners of other quality are to differ as their labels do
+        difference = len(Z) * (Z.T @ (pair_laplacian(partners["semantic"]) @ y))
     gram, ridge = Z.T @ Z, alpha * np.eye(Z.shape[1])
     coefficients = [solve(gram + lam * penalty + ridge, Z.T @ y + lam * difference, assume_a="pos") for lam in lams]
     return np.array(coefficients) @ basis.T
@@ -307,12 +300,16 @@ def _row_space(Z):
     return basis, R.T
 
 
+def _penalty(Z, partners):
+    """Matrix nP with w'Pw the mean squared difference of partners, kinds of partners added up."""
+    return len(Z) * sum(Z.T @ (pair_laplacian(of_kind) @ Z) for of_kind in partners.values())
+
+
 def _whitening(Z, partners, lam, alpha):
     """Basis V and matrix F with (I + (lam n / alpha) S)^-1/2 = I + V F V'."""
     basis, Z = _row_space(Z)
-    penalty = sum(Z.T @ (pair_laplacian(of_kind) @ Z) for of_kind in partners.values())
-    values, vectors = eigh(penalty)
-    shrink = 1 / np.sqrt(1 + lam * len(Z) / alpha * np.maximum(values, 0)) - 1
+    values, vectors = eigh(_penalty(Z, partners))
+    shrink = 1 / np.sqrt(1 + lam / alpha * np.maximum(values, 0)) - 1
     return basis, (vectors * shrink) @ vectors.T
 
 

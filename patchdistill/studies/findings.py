@@ -7,9 +7,9 @@ paired: between two models that learned from the same scenes.
 from itertools import product
 
 import numpy as np
-from scipy.stats import t
 
 from patchdistill.evaluation import anova
+from patchdistill.evaluation.significance import resampled_half_width
 from patchdistill.selector import ResidualPatchSelector
 
 SELECTION = ["sampling", "model", "selection", "metric", "h"]
@@ -109,8 +109,7 @@ def compare(cells, reference, measure="srcc"):
         )
         .reset_index()
     )
-    n = np.maximum(table["n_pairs"], 1)
-    half = t.ppf(0.975, np.maximum(n - 1, 1)) * table["sd"] * np.sqrt(1 / n + table["overlap"])
+    half = resampled_half_width(table["sd"], table["n_pairs"], table["overlap"])
     table = table.assign(low=table["value"] - half, high=table["value"] + half)
     return table.drop(columns=["sd", "overlap"])
 
