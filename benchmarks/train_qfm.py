@@ -19,11 +19,12 @@ import numpy as np
 import torch
 import transformers
 from _common import arguments, write_results
+from _config import read_checked, smaller
 from _resume import Pieces
 from PIL import Image
 
 from patchdistill import ResidualPatchSelector, __version__
-from patchdistill._compat import Interval, import_optional, validate_parameter_constraints
+from patchdistill._compat import Interval, validate_parameter_constraints
 from patchdistill.datasets import make_semantic_confound, write_manifest
 from patchdistill.embedding import PatchStatistics, load_weights
 from patchdistill.embedding.cache import digest
@@ -79,16 +80,7 @@ _SMOKE_PICTURES = 24
 
 def read_config(path):
     """Read and check the file; a mapping of names to values."""
-    yaml = import_optional("yaml", "train_qfm", "studies")
-    try:
-        config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no YAML ({error}).") from error
-    try:
-        _check(config)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    return config
+    return read_checked(path, _check, "train_qfm")
 
 
 def _check(config):
@@ -228,8 +220,7 @@ def smoke_config(config, folder):
     for name, pixels in zip(names, pictures.images, strict=True):
         Image.fromarray(pixels).save(folder / name)
     write_manifest({"image": names, "scene": names, "mos": pictures.y, "mos_kind": "mos"}, folder / "manifest.csv")
-    smaller = {name: {**config[name], **value} if isinstance(value, dict) else value for name, value in SMOKE.items()}
-    return {**config, **smaller, "manifest": "manifest.csv", "out": "out"}
+    return {**smaller(config, SMOKE), "manifest": "manifest.csv", "out": "out"}
 
 
 def main():

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
+from patchdistill.checkpoints import Checkpoint
 from patchdistill.qfm.bank import StatisticsBank
-from patchdistill.qfm.checkpoints import Checkpoint
 from patchdistill.qfm.training import Recipe, Samples, Training
 from patchdistill.ranking import n_keep
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import torch
 
+from patchdistill.modules.moments import join_parts, load_moments, named_moments, split_parts
 from patchdistill.progress import Progress
 from patchdistill.qfm.losses import consistency_loss, contrastive_loss, feature_distance, regression_loss
 from patchdistill.qfm.perturbation import channel_statistics, perturb, worst_partner
@@ -144,15 +145,14 @@ class Training:
         dict of str to Tensor
             Weights, moments of the optimizer by the names of the parameters, the bank, and the best weights.
         """
-        names = {parameter: name for name, parameter in self.network.named_parameters()}
-        moments = {
-            f"{names[parameter]}.{kind}": value
-            for parameter, state in self.optimizer.state.items()
-            for kind, value in state.items()
-        }
-        bank = {} if self.bank is None else self.bank.state_dict()
-        parts = {"network": self.network.state_dict(), "optimizer": moments, "bank": bank, "best": self.best}
-        return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+        return join_parts(
+            {
+                "network": self.network.state_dict(),
+                "optimizer": named_moments(self.network, self.optimizer),
+                "bank": {} if self.bank is None else self.bank.state_dict(),
+                "best": self.best,
+            }
+        )
 
     def load(self, tensors, history):
         """Take over the state of another run; an empty one changes nothing.
@@ -166,19 +166,11 @@ class Training:
         """
         if not history:
             return
-        parts = {"network": {}, "optimizer": {}, "bank": {}, "best": {}}
-        for name, tensor in tensors.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = tensor
+        parts = split_parts(tensors, ("network", "optimizer", "bank", "best"))
         self.network.load_state_dict(parts["network"])
         if self.bank is not None:
             self.bank.load_state_dict(parts["bank"])
-        parameters = dict(self.network.named_parameters())
-        for name, tensor in parts["optimizer"].items():
-            name, _, kind = name.rpartition(".")
-            parameter = parameters[name]
-            # The count of steps stays on the host, where AdamW has it.
-            self.optimizer.state[parameter][kind] = tensor if kind == "step" else tensor.to(parameter.device)
+        load_moments(self.network, self.optimizer, parts["optimizer"])
         self.best = parts["best"]
         self.history = list(history)
 

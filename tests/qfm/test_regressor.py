@@ -14,10 +14,14 @@ from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.utils._param_validation import InvalidParameterError  # noqa: E402
 from torch import nn  # noqa: E402
 
-from patchdistill import PatchBags, ResidualPatchSelector  # noqa: E402
+from patchdistill import (  # noqa: E402
+    PatchBags,
+    ResidualPatchSelector,
+    checkpoints,  # noqa: E402
+)
 from patchdistill.embedding import PatchStatistics, embed_patches  # noqa: E402
 from patchdistill.evaluation import srcc  # noqa: E402
-from patchdistill.qfm import QFMRegressor, checkpoints, distillation, match_pairs, regressor  # noqa: E402
+from patchdistill.qfm import QFMRegressor, distillation, match_pairs, regressor  # noqa: E402
 from patchdistill.qfm.networks import TinyViT  # noqa: E402
 from patchdistill.qfm.training import Training  # noqa: E402
 from patchdistill.sampling import RandomCropSampler  # noqa: E402
