@@ -7,6 +7,7 @@ QFM = (
     *("bank", "distillation", "heads", "inputs", "losses", "networks"),
     *("perturbation", "preparation", "readout", "regressor", "training"),
 )
+RELATIONAL = ("encoder", "loss", "map_losses", "map_training", "network", "pairs", "twin")
 NEEDS = {
     "torch": [
         "patchdistill/batched",
@@ -14,6 +15,7 @@ NEEDS = {
         "patchdistill/embedding/modules.py",
         *(f"patchdistill/models/{name}.py" for name in MODELS),
         *(f"patchdistill/qfm/{name}.py" for name in QFM),
+        *(f"patchdistill/relational/{name}.py" for name in RELATIONAL),
     ],
     "skorch": ["patchdistill/models/training.py"],
 }

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -55,18 +56,8 @@ def read_image(path, max_pixels=2**28):
     >>> read_image(Path(datasets.__file__).parent / "images" / "china.jpg").shape
     (427, 640, 3)
     """
-    Image = import_optional("PIL.Image", "read_image", "cli")
-    with _open(path, Image) as picture:
-        _check_header(picture, path, max_pixels)
-        try:
-            pixels = np.asarray(picture.convert("RGB"))
-        except (
-            Exception
-        ) as error:  # a broken file can raise anything in a decoder: OSError, struct.error, zlib.error ...
-            raise ValueError(
-                f"{path} is broken or truncated and cannot be decoded ({type(error).__name__}: {error})."
-            ) from error
-    return pixels
+    with open_picture(path, "read_image", max_pixels) as picture:
+        return decode(picture, path)
 
 
 def read_size(path, max_pixels=2**28):
@@ -96,10 +87,67 @@ def read_size(path, max_pixels=2**28):
     >>> read_size(Path(datasets.__file__).parent / "images" / "china.jpg")
     (427, 640)
     """
-    Image = import_optional("PIL.Image", "read_size", "cli")
+    with open_picture(path, "read_size", max_pixels) as picture:
+        return picture.height, picture.width
+
+
+@contextmanager
+def open_picture(path, needed_by, max_pixels=2**28):
+    """Open a picture file, without decoding it, if it can be read as 8-bit RGB.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    needed_by : str
+        What asks for Pillow, as the reader of the error knows it.
+    max_pixels : int, default=2**28
+        As for :func:`read_image`.
+
+    Yields
+    ------
+    PIL.Image.Image
+        The picture, for :func:`decode`.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        As :func:`read_size`.
+    """
+    Image = import_optional("PIL.Image", needed_by, "cli")
     with _open(path, Image) as picture:
         _check_header(picture, path, max_pixels)
-        return picture.height, picture.width
+        yield picture
+
+
+def decode(picture, path, mode="RGB"):
+    """Decode an open picture.
+
+    Parameters
+    ----------
+    picture : PIL.Image.Image
+        What :func:`open_picture` gives.
+    path : str or path-like
+        The file, for the error message.
+    mode : str, default="RGB"
+        What Pillow calls the form of the pixels.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width, n_channels)
+        The pixels.
+
+    Raises
+    ------
+    ValueError
+        If the file is broken or truncated.
+    """
+    try:
+        return np.asarray(picture.convert(mode))
+    except Exception as error:  # a broken file can raise anything in a decoder: OSError, struct.error, zlib.error ...
+        raise ValueError(
+            f"{path} is broken or truncated and cannot be decoded ({type(error).__name__}: {error})."
+        ) from error
 
 
 def _check_header(picture, path, max_pixels):

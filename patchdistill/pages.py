@@ -9,6 +9,7 @@ body { font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif;
   max-width: 64rem; margin: 0 auto; padding: 1.2rem 1rem 4rem; }
 h1 { font-size: 1.35rem; margin: 0 0 .4rem; color: #444; font-weight: 600; }
 h2 { font-size: 1.2rem; margin: 2.4rem 0 .5rem; border-top: 1px solid #ddd; padding-top: 1.2rem; }
+h3 { margin: 2.2rem 0 .4rem; }
 .headline { font-size: 1.3rem; line-height: 1.4; font-weight: 600; margin: .2rem 0 .8rem; }
 p, li { max-width: 46rem; }
 li { margin: .25rem 0; }
@@ -17,6 +18,13 @@ img { max-width: 100%; height: auto; display: block; }
 figcaption { margin-top: .4rem; }
 figcaption, .note { color: #555; font-size: .92rem; max-width: 46rem; }
 .scroll { overflow-x: auto; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 22rem), 1fr)); gap: .8rem 1rem;
+  margin: .8rem 0 1rem; }
+.tiles figure { margin: 0; }
+.tiles img { width: 100%; }
+.six { grid-template-columns: repeat(6, 1fr); gap: .3rem; }
+.marked { position: relative; }
+.marked span { position: absolute; box-sizing: border-box; border: 2px solid #000; outline: 1px solid #fff; }
 table { border-collapse: collapse; font-size: .8rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .15rem .4rem; text-align: right; white-space: nowrap; vertical-align: top; }
 th { border-bottom: 2px solid #1a1a1a; font-weight: 600; vertical-align: bottom; }
@@ -66,9 +74,28 @@ def write_figure(png, caption):
     str
         HTML.
     """
-    data = base64.b64encode(png).decode("ascii")
-    image = f'<img src="data:image/png;base64,{data}" alt="{escape(unescape(caption), quote=True)}">'
+    image = write_image(base64.b64encode(png).decode("ascii"), "png", caption)
     return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
+
+
+def write_image(data, kind, text):
+    """Put a picture on a page.
+
+    Parameters
+    ----------
+    data : str
+        The file in base64.
+    kind : {"png", "jpeg"}
+        Its format.
+    text : str
+        What it shows, as the caption of :func:`write_figure`.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    return f'<img src="data:image/{kind};base64,{data}" alt="{escape(unescape(text), quote=True)}">'
 
 
 def write_table(head, rows, n_text=1):

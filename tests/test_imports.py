@@ -8,6 +8,7 @@ import pytest
 import patchdistill.embedding
 import patchdistill.models
 import patchdistill.qfm
+import patchdistill.relational
 
 OPTIONAL = (
     "torch",
@@ -26,14 +27,15 @@ OPTIONAL = (
 SCRIPT = """
 import numpy as np
 import patchdistill, patchdistill.baselines, patchdistill.datasets, patchdistill.embedding, patchdistill.evaluation
-import patchdistill.models, patchdistill.panorama, patchdistill.plotting, patchdistill.qfm, patchdistill.sampling
-import patchdistill.studies, patchdistill.studies.page
+import patchdistill.models, patchdistill.panorama, patchdistill.plotting, patchdistill.qfm, patchdistill.relational
+import patchdistill.sampling, patchdistill.studies, patchdistill.studies.page
 from patchdistill import ResidualPatchSelector
 image = np.random.default_rng(0).random((64, 128, 3))
 views = patchdistill.panorama.FibonacciSampler(n_patches=6, patch_size=32, view="tangent").transform([image])
 bags = patchdistill.embedding.PatchStatistics().transform(views)
 patchdistill.evaluation.agreement([1, 2, 3], [1, 3, 2], mapping="linear")
 patchdistill.evaluation.ws_ssim(image, image)
+patchdistill.relational.RelationalScorer.pretrained().score(image, ref=image)
 pooled = patchdistill.models.BagPooling().fit_transform(ResidualPatchSelector().fit_transform(bags))
 print(pooled.shape)
 """
@@ -52,7 +54,9 @@ def test_the_core_works_where_the_optional_packages_are_missing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "package", [patchdistill.embedding, patchdistill.models, patchdistill.qfm], ids=lambda package: package.__name__
+    "package",
+    [patchdistill.embedding, patchdistill.models, patchdistill.qfm, patchdistill.relational],
+    ids=lambda package: package.__name__,
 )
 def test_names_that_need_optional_packages_are_listed_and_the_rest_can_be_starred(package):
     assert set(package.__all__) < set(dir(package))
@@ -64,7 +68,9 @@ def test_names_that_need_optional_packages_are_listed_and_the_rest_can_be_starre
 
 
 @pytest.mark.parametrize(
-    "package", [patchdistill.embedding, patchdistill.models, patchdistill.qfm], ids=lambda package: package.__name__
+    "package",
+    [patchdistill.embedding, patchdistill.models, patchdistill.qfm, patchdistill.relational],
+    ids=lambda package: package.__name__,
 )
 def test_every_name_that_is_listed_is_there(package):
     pytest.importorskip("torch")

@@ -5,7 +5,7 @@ import sys
 from concurrent.futures import BrokenExecutor
 
 from patchdistill import __version__
-from patchdistill.cli import demo, embed, report, sample, select, study
+from patchdistill.cli import compare, demo, embed, report, sample, select, study
 from patchdistill.cli.options import UsageError
 
 __all__ = ["main"]
@@ -44,7 +44,7 @@ def main(argv=None):
     )
     parser.add_argument("--version", action="version", version=f"patchdistill {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
-    for module in (sample, embed, select, study, report, demo):
+    for module in (sample, embed, select, compare, study, report, demo):
         name = module.__name__.rpartition(".")[2]
         command = commands.add_parser(
             name,

@@ -62,14 +62,39 @@ def write_folder(arguments, sources, parameters, compute, save, n_jobs=1):
     with FolderJournal(arguments.out, list(sources), settings, arguments.restart) as journal:
         todo = {name: stamp(path) for name, path in sources.items() if not journal.is_done(name, stamp(path))}
         progress = Progress(arguments.command, len(sources), len(sources) - len(todo), arguments.quiet)
-        results = in_order(partial(_compute, compute), (sources[name] for name in todo), n_jobs)
+        results = compute_all([sources[name] for name in todo], compute, n_jobs, progress)
         with closing(progress), closing(results):
-            for name, (result, messages) in zip(todo, results, strict=True):
-                for message in messages:
-                    progress.warn(f"{sources[name]}: {message}")
+            for name, result in zip(todo, results, strict=True):
                 journal.write(name, todo[name], partial(_save, save, result))
-                progress.step()
             progress.finish(f"{len(sources)} images -> {arguments.out}")
+
+
+def compute_all(paths, compute, n_jobs, progress):
+    """Compute something of every image, and tell of warnings and progress.
+
+    Parameters
+    ----------
+    paths : list of Path
+        The images.
+    compute : callable
+        Called with the path of an image, in a worker.
+    n_jobs : int
+        Number of workers.
+    progress : Progress
+        What to tell it on.
+
+    Yields
+    ------
+    object
+        What `compute` returned, in the order of the images.
+    """
+    results = in_order(partial(_compute, compute), iter(paths), n_jobs)
+    with closing(results):
+        for path, (result, messages) in zip(paths, results, strict=True):
+            for message in messages:
+                progress.warn(message if str(path) in message else f"{path}: {message}")
+            yield result
+            progress.step()
 
 
 def _compute(compute, path):
