@@ -1,7 +1,6 @@
 """Distorted versions of a photograph, and how much each of them lost."""
 
 import zlib
-from io import BytesIO
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from patchdistill._compat import import_optional
 from patchdistill.demo.scenes import load_scene
+from patchdistill.relational.operators.codecs import through_file
 
 # Strengths from mild to strong; what the numbers are is said in STRENGTHS.
 LEVELS = {
@@ -59,9 +59,9 @@ def distort(image, kind, level, seed=0):
     """
     strength = LEVELS[kind][level - 1]
     if kind == "JPEG":
-        return _through_file(image, "JPEG", quality=strength)
+        return through_file(image, "JPEG", quality=strength)
     if kind == "JPEG 2000":
-        return _through_file(image, "JPEG2000", quality_mode="rates", quality_layers=[strength], irreversible=True)
+        return through_file(image, "JPEG2000", quality_mode="rates", quality_layers=[strength], irreversible=True)
     if kind == "blur":
         changed = gaussian_filter(image.astype(np.float64), (strength, strength, 0))
     else:
@@ -134,10 +134,3 @@ def write_versions(name, path, longest_side, folder, levels):
         Image.fromarray(image).save(file, compress_level=1)
         versions.append(Version(str(file), name, kind, level, similarity_to(reference, image)))
     return versions, reference.shape[:2]
-
-
-def _through_file(image, file_format, **options):
-    Image = import_optional("PIL.Image", "run_demo", "demo")
-    file = BytesIO()
-    Image.fromarray(image).save(file, file_format, **options)
-    return np.asarray(Image.open(file).convert("RGB"))

@@ -5,6 +5,7 @@ from patchdistill.relational.calibrator import MOSCalibrator
 from patchdistill.relational.classical import ClassicalRelationalMap
 from patchdistill.relational.description import describe_map
 from patchdistill.relational.drawing import Operation
+from patchdistill.relational.energy import MapEnergy, MapEnergySelector
 from patchdistill.relational.engine import DistortionEngine, RelationalSample
 from patchdistill.relational.scorer import RelationalScorer
 
@@ -22,6 +23,8 @@ __all__ = [
     "ClassicalRelationalMap",
     "DistortionEngine",
     "MOSCalibrator",
+    "MapEnergy",
+    "MapEnergySelector",
     "Operation",
     "RelationalSample",
     "RelationalScorer",
