@@ -67,6 +67,8 @@ study: $(VENV)/.test
 	$(BIN)/python benchmarks/study_end_to_end.py
 	$(BIN)/python benchmarks/study_panoramas.py
 	$(BIN)/python benchmarks/study_qfm.py
+	$(BIN)/python benchmarks/study_relational.py
+	$(BIN)/python benchmarks/study_map_energy.py
 
 clean:
 	rm -rf $(VENV) $(OUT) build docs/_build docs/generated .pytest_cache .hypothesis .ruff_cache *.egg-info

@@ -109,6 +109,16 @@ def test_readme_example_of_panoramas_runs(readme_names):
     assert readme_names["sampler"].transform(readme_names["paths"]).fields["lat"].shape == (1800,)
 
 
+def test_readme_example_of_pixels_runs(readme_names, tmp_path, monkeypatch):
+    paths = readme_names["paths"]
+    paths[3].rename(tmp_path / "reference.png")
+    monkeypatch.chdir(tmp_path)
+    names = {"versions": [tmp_path / "reference.png", *paths[:2]]}
+    exec(readme_example(3), names)
+    assert names["order"][0] == 0 and names["scores"][0] == 0
+    assert names["change"].shape == (6, 10, 20) and not names["change"].any()
+
+
 def test_readme_study_is_one(tmp_path, readme_names):
     pytest.importorskip("pandas")
     pytest.importorskip("yaml")

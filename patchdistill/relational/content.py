@@ -5,10 +5,14 @@ import numpy as np
 from patchdistill.datasets.leaves import dead_leaves
 from patchdistill.images import load_image
 from patchdistill.relational.color import luma
+from patchdistill.relational.masks import make_mask
 from patchdistill.relational.operators.filters import gaussian
 
 # A camera for dead leaves: pixels of blur, standard deviation of noise, and by how much color can be multiplied.
 _SOFTEST, _GRAINIEST, _MOST_COLOR = 4.0, 0.01, 3.0
+
+# How many pictures have a background out of focus, and how far it is, in pixels of blur.
+_DEFOCUSED, _BACKGROUND = 0.5, 10.0
 
 
 def draw_content(items, size, rng):
@@ -66,5 +70,9 @@ def photograph(leaves, rng):
     y = luma(image)[..., None]
     image = y + np.float32(rng.uniform(0, _MOST_COLOR)) * (image - y)
     image = gaussian(image, _SOFTEST * rng.random() ** 3)
+    if rng.random() < _DEFOCUSED:
+        # Photographs have skies and backgrounds without any texture; leaves have it everywhere.
+        focus = make_mask("field", *image.shape[:2], rng)[..., None]
+        image = focus * image + (1 - focus) * gaussian(image, _BACKGROUND)
     image += np.float32(rng.uniform(0, _GRAINIEST)) * rng.standard_normal(image.shape, dtype=np.float32)
     return np.clip(image, 0, 1)
