@@ -7,6 +7,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 from feature_figures import FEATURE_FIGURES  # noqa: E402
+from relational_figures import RELATIONAL_FIGURES  # noqa: E402
 from study_tables import study_table  # noqa: E402
 from tables import _load  # noqa: E402
 
@@ -209,4 +210,5 @@ FIGURES = {
     "samplings": samplings,
     "panorama_rates": panorama_rates,
     **FEATURE_FIGURES,
+    **RELATIONAL_FIGURES,
 }

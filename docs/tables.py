@@ -16,10 +16,12 @@ def write_tables(folder):
     from cost_tables import COST_TABLES  # they take their tools from this module
     from feature_tables import FEATURE_TABLES
     from panorama_tables import PANORAMA_TABLES
+    from relational_tables import RELATIONAL_TABLES
     from study_tables import STUDY_TABLES
 
     folder.mkdir(parents=True, exist_ok=True)
-    for name, make in {**TABLES, **STUDY_TABLES, **COST_TABLES, **PANORAMA_TABLES, **FEATURE_TABLES}.items():
+    others = {**STUDY_TABLES, **COST_TABLES, **PANORAMA_TABLES, **FEATURE_TABLES, **RELATIONAL_TABLES}
+    for name, make in {**TABLES, **others}.items():
         (folder / f"{name}.rst").write_text(make(), encoding="utf-8")
 
 

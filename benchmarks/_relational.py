@@ -1,0 +1,221 @@
+"""What the study of relational quality measures: maps against labels, and scores against known orders and opinions."""
+
+from functools import partial
+
+import numpy as np
+from scipy import ndimage
+from scipy.stats import kendalltau, spearmanr
+
+from patchdistill.evaluation import gmsd, grouped_bootstrap, mdsi, ms_ssim, psnr, ssim, vif
+from patchdistill.relational.features import cell_mean
+from patchdistill.relational.operators.codecs import through_file
+
+ACTIVE = 0.05
+
+# Larger is better.
+MEASURES = {
+    "PSNR": psnr,
+    "SSIM": ssim,
+    "MS-SSIM": ms_ssim,
+    "GMSD": lambda ref, image: -gmsd(ref, image),
+    "VIF": vif,
+    "MDSI": lambda ref, image: -mdsi(ref, image),
+}
+
+
+def crop(picture, size, seed):
+    """Cut a square out, somewhere; the whole picture if `size` is None."""
+    if size is None:
+        return picture
+    rng = np.random.default_rng(seed)
+    top, left = (int(rng.integers(side - size + 1)) for side in picture.shape[:2])
+    return picture[top : top + size, left : left + size]
+
+
+def map_sums(model, engine, picture, index, geometry="flat"):
+    """Sums over the cells of one pair that all figures of a map can be made of."""
+    sample = engine.sample(picture, index)
+    found = model.predict_map(sample.a, sample.b, geometry)
+    back = model.predict_map(sample.b, sample.a, geometry)
+    trim = (..., *(slice(side - side % 8) for side in picture.shape[:2]))
+    label, valid = cell_mean(sample.label[trim]), cell_mean(sample.valid[trim].astype(np.float32)) >= 0.5
+    found_cells = found[:, : label.shape[1], : label.shape[2]]
+    p, y = found_cells[:, valid].astype(float), label[:, valid].astype(float)
+    active, seen = abs(y) > ACTIVE, abs(p) > ACTIVE
+    alone = active & (active.sum(axis=0) == 1)
+    return {
+        "n": y.shape[1],
+        "y": y.sum(axis=1),
+        "yy": (y**2).sum(axis=1),
+        "ee": ((p - y) ** 2).sum(axis=1),
+        "active": active.sum(axis=1),
+        "signs": (active & (np.sign(p) == np.sign(y))).sum(axis=1),
+        "both": (active & seen).sum(axis=1),
+        "either": (active | seen).sum(axis=1),
+        # Row i: absolute values of all channels where channel i alone is active.
+        "talk": np.array([abs(p[:, row]).sum(axis=1) for row in alone]),
+        "swap": float(abs(found + back).max()),
+    }
+
+
+def map_figures(sums, names):
+    """R2, sign accuracy, IoU and cross-talk per channel from the sums of all pairs."""
+    total = {key: sum(np.asarray(part[key]) for part in sums) for key in sums[0] if key != "swap"}
+    spread = total["yy"] - total["y"] ** 2 / total["n"]
+    own = total["talk"].diagonal()
+    return {
+        "n_pairs": len(sums),
+        "r2": dict(zip(names, (1 - total["ee"] / spread).tolist(), strict=True)),
+        "sign_accuracy": dict(zip(names, (total["signs"] / total["active"]).tolist(), strict=True)),
+        "iou": dict(zip(names, (total["both"] / total["either"]).tolist(), strict=True)),
+        "cross_talk": {
+            name: dict(zip(names, (row / scale).tolist(), strict=True))
+            for name, row, scale in zip(names, total["talk"], own, strict=True)
+        },
+        "swap_error": max(part["swap"] for part in sums),
+    }
+
+
+def unseen_versions(picture, seed):
+    """Distort by operators that nothing was trained with: (operator, strength, channel and sign expected, version)."""
+    for quality in (90, 70, 50, 30, 20, 10):
+        yield "JPEG", 100 - quality, "blockiness+", through_file(picture, "JPEG", quality=quality)
+    for ratio in (10, 20, 40, 80, 160):
+        options = {"quality_mode": "rates", "quality_layers": [ratio], "irreversible": True}
+        yield "JPEG 2000", ratio, "sharpness-", through_file(picture, "JPEG2000", **options)
+    for quality in (90, 70, 50, 30, 10):
+        yield "WebP", 100 - quality, "sharpness-", through_file(picture, "WEBP", quality=quality)
+    for width in (2, 3, 5, 7):
+        blurred = ndimage.uniform_filter(picture.astype(float), (width, width, 1), mode="reflect")
+        yield "box blur", width, "sharpness-", np.rint(blurred).astype(np.uint8)
+    rng = np.random.default_rng(seed)
+    for photons in (1000, 300, 100, 50):
+        counts = rng.poisson(picture / 255 * photons) / photons
+        yield "Poisson noise", 1 / photons, "noise+", np.rint(255 * np.clip(counts, 0, 1)).astype(np.uint8)
+
+
+def describe_unseen(model, scorer, picture, seed):
+    """Mean of each channel, and the score, of each version."""
+    rows = []
+    for operator, strength, expected, version in unseen_versions(picture, seed):
+        found = model.predict_map(version, picture)
+        means = found.mean(axis=(1, 2)).astype(float)
+        rows.append([operator, strength, expected, means.tolist(), scorer.score_map(found)])
+    return rows
+
+
+def unseen_figures(rows_of_pictures, names):
+    """For each operator: the channel that stands out at its strongest, and whether more of it is a lower score."""
+    figures = {}
+    for operator in dict.fromkeys(row[0] for rows in rows_of_pictures for row in rows):
+        ordered, leading, means = [], [], []
+        for rows in rows_of_pictures:
+            mine = sorted(row for row in rows if row[0] == operator)
+            strongest = np.array(mine[-1][3])
+            top = int(abs(strongest).argmax())
+            leading.append(names[top] + ("+" if strongest[top] > 0 else "-"))
+            means.append(strongest)
+            scores = [row[4] for row in mine]
+            ordered.append(all(a > b for a, b in zip(scores, scores[1:], strict=False)))
+        figures[operator] = {
+            "expected": mine[0][2],
+            "leading": {name: leading.count(name) / len(leading) for name in sorted(set(leading))},
+            "mean_at_strongest": dict(zip(names, np.mean(means, axis=0).round(4).tolist(), strict=True)),
+            "scores_fall_with_strength": float(np.mean(ordered)),
+        }
+    return figures
+
+
+def all_measures(scorer, version, ref):
+    """Quality by every measure; versions are rounded to 8 bits, as files are."""
+    ref, version = (to_8_bits(picture) for picture in (ref, version))
+    found = scorer.map_.predict_map(version, ref)
+    return {
+        "relational": scorer.score_map(found),
+        "mean |D|": -float(abs(found).sum(axis=0).mean()),
+        **{name: float(measure(ref, version)) for name, measure in MEASURES.items()},
+    }
+
+
+def to_8_bits(picture):
+    return picture if picture.dtype == np.uint8 else np.rint(255 * picture).astype(np.uint8)
+
+
+def pair_accuracy(values, amounts, pairs):
+    """Share of pairs whose order is right; half for a tie."""
+    difference = values[pairs[:, 0]] - values[pairs[:, 1]]
+    return np.where(difference == 0, 0.5, difference > 0), amounts[pairs[:, 1]] - amounts[pairs[:, 0]]
+
+
+def within_figures(values, amounts, scenes, pairs, others):
+    """Pair accuracy and Kendall's tau within scenes, with intervals over scenes, and what others lack to it."""
+    right = {name: pair_accuracy(v, amounts, pairs)[0] for name, v in values.items()}
+    of_pairs = scenes[pairs[:, 0]]
+    mean = partial(_mean_of_second)
+    figures = {}
+    for name, correct in right.items():
+        taus = np.array([_tau(amounts[scenes == s], values[name][scenes == s]) for s in np.unique(scenes)])
+        figures[name] = {
+            "pair_accuracy": _short(grouped_bootstrap(mean, correct, correct, of_pairs)),
+            "tau_within": _short(grouped_bootstrap(mean, taus, taus, np.unique(scenes))),
+        }
+    for other in others:
+        figures["relational"][f"less {other}"] = _short(
+            grouped_bootstrap(mean, right[other], right["relational"], of_pairs, other=right[other])
+        )
+    return figures
+
+
+def across_figures(values, amounts, scenes, others):
+    """The same over pairs of different scenes; scenes are drawn with all their versions."""
+    index = np.arange(len(amounts))
+
+    def accuracy(of, _, rows):
+        v, a, s = of[rows], amounts[rows], scenes[rows]
+        worse = (a[:, None] < a[None, :] - 1e-3) & (s[:, None] != s[None, :])
+        difference = v[:, None] - v[None, :]
+        return float(((difference > 0) + 0.5 * (difference == 0))[worse].mean())
+
+    def statistic(of):
+        return lambda _, rows: accuracy(of, None, rows)
+
+    figures = {}
+    for name, of in values.items():
+        tau = grouped_bootstrap(lambda _, rows, of=of: _tau(amounts[rows], of[rows]), index, index, scenes)
+        figures[name] = {
+            "pair_accuracy": _short(grouped_bootstrap(statistic(of), index, index, scenes)),
+            "tau": _short(tau),
+        }
+    for other in others:
+        mine, its = statistic(values["relational"]), statistic(values[other])
+        figures["relational"][f"less {other}"] = _short(
+            grouped_bootstrap(lambda y, rows, m=mine, i=its: m(y, rows) - i(y, rows), index, index, scenes)
+        )
+    return figures
+
+
+def rated_figures(values, mos, scenes, kinds):
+    """Agreement with opinion scores: over all, within scenes, by type."""
+    figures = {}
+    for name, v in values.items():
+        within = np.array([spearmanr(v[scenes == s], mos[scenes == s])[0] for s in np.unique(scenes)])
+        figures[name] = {
+            "srcc": _short(grouped_bootstrap(lambda y, x: float(spearmanr(y, x)[0]), mos, v, scenes)),
+            "krcc": float(kendalltau(v, mos)[0]),
+            "srcc_within_scenes": float(within.mean()),
+            "by_type": {int(k): float(spearmanr(v[kinds == k], mos[kinds == k])[0]) for k in np.unique(kinds)},
+        }
+    return figures
+
+
+def _mean_of_second(_, values):
+    return float(np.mean(values))
+
+
+def _tau(amounts, values):
+    """Kendall's tau-b between better and less distorted."""
+    return float(kendalltau(values, -np.round(amounts, 3))[0])
+
+
+def _short(found):
+    return [round(found[key], 4) for key in ("value", "low", "high")]

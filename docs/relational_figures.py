@@ -1,0 +1,26 @@
+"""Figures of the page "What changed, where and how much"."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.datasets import load_sample_images
+
+from patchdistill.plotting import DistortionMapDisplay
+from patchdistill.relational import ClassicalRelationalMap, DistortionEngine, Operation
+
+
+def distortion_maps():
+    """Draw a photograph that is blurred on one side and noisy in a patch, with the maps of both."""
+    reference = load_sample_images().images[0][:384, :512]
+    ops = [Operation("sharpness", -0.6, "half", seed=3), Operation("noise", 0.6, "box", seed=1)]
+    version = DistortionEngine().replay(reference, ops)[0]
+    model = ClassicalRelationalMap.pretrained()
+    figure, axes = plt.subplots(1, 3, figsize=(11, 2.9), layout="constrained")
+    axes[0].imshow(np.rint(255 * version).astype(np.uint8))
+    axes[0].set(title="the version", xticks=[], yticks=[])
+    display = DistortionMapDisplay.from_pair(model, version, reference)
+    for ax, channel in zip(axes[1:], ("sharpness", "noise"), strict=True):
+        display.plot(ax, channel=channel)
+    return figure
+
+
+RELATIONAL_FIGURES = {"distortion_maps": distortion_maps}

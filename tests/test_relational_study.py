@@ -1,0 +1,66 @@
+"""What the page on relational quality says is what the files of its studies say."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results"
+
+# R2 and sign accuracy of the plan, less 0.1.
+LEAST = {
+    "exposure": (0.87, 0.898),
+    "noise": (0.84, 0.897),
+    "saturation": (0.77, 0.883),
+    "blockiness": (0.75, 0.886),
+    "sharpness": (0.56, 0.823),
+    "contrast": (0.49, 0.833),
+}
+
+
+@pytest.fixture(scope="module")
+def results():
+    return json.loads((RESULTS / "study_relational.json").read_text())["results"]
+
+
+def test_maps_of_photographs_are_good_enough(results):
+    found = results["maps core6 photos"]
+    for channel, (r2, sign) in LEAST.items():
+        assert found["r2"][channel] >= r2 and found["sign_accuracy"][channel] >= sign, channel
+    assert found["swap_error"] == 0
+
+
+def test_other_channels_see_less_than_the_one_that_changed(results):
+    for changed, row in results["maps core6 photos"]["cross_talk"].items():
+        assert all(value < 0.5 for name, value in row.items() if name != changed), (changed, row)
+
+
+def test_every_step_of_every_ladder_lowers_the_score(results):
+    assert results["ladders"]["steps_that_do_not_fall"] == 0
+    assert results["ladders"]["score_of_the_reference"] == 0
+
+
+@pytest.mark.parametrize("pairs", ["tiers", "across_scenes"])
+def test_known_orders_are_found_better_than_by_others(results, pairs):
+    figures = results["orders"][pairs]["relational"]
+    for other in ("mean |D|", "PSNR", "SSIM"):
+        value, low, high = figures[f"less {other}"]
+        assert 0 < low < value < high, other
+
+
+def test_opinions_agree_more_than_with_structure_alone_and_less_than_with_mdsi(results):
+    agreement = {name: row["srcc"][0] for name, row in results["opinions"]["all"].items()}
+    assert agreement["MDSI"] > agreement["relational"] > max(agreement[name] for name in ("SSIM", "GMSD", "VIF"))
+
+
+def test_a_channel_that_was_left_out_is_still_seen(results):
+    for name, figures in results.items():
+        if name.startswith("without "):
+            assert figures["without"]["ladder_steps_in_order"] > 0.8, name
+
+
+def test_patches_by_residual_are_nowhere_worse_than_random_ones():
+    studied = json.loads((RESULTS / "study_map_energy.json").read_text())
+    for name in ("tid2013", "panoramas"):
+        rows = [row for row in studied[name]["rows"] if row["selection"].startswith("residual")]
+        assert rows and not any(row["verdict"] == "worse" for row in rows)
