@@ -72,7 +72,7 @@ def orders():
     for name, within in part["tiers"].items():
         across = part["across_scenes"][name]
         figures = (within["pair_accuracy"], within["tau_within"], across["pair_accuracy"], across["tau"])
-        rows.append([name, *map(_interval, figures)])
+        rows.append([_escape(name), *map(_interval, figures)])
     header = ["Score", "Pairs of one picture", "tau", "Pairs of two pictures", "tau"]
     return _table(header, rows) + _source(NAME, results)
 
@@ -85,7 +85,7 @@ def leads():
     for key in part["tiers"]["relational"]:
         if key.startswith("less "):
             figures = (part[where]["relational"][key] for where in ("tiers", "across_scenes"))
-            rows.append([key.removeprefix("less "), *(_interval(figure, sign=True) for figure in figures)])
+            rows.append([_escape(key.removeprefix("less ")), *(_interval(figure, sign=True) for figure in figures)])
     header = ["Score less", "Pairs of one picture", "Pairs of two pictures"]
     return _table(header, rows) + _source(NAME, results)
 
@@ -120,7 +120,7 @@ def opinions():
     header = ["Score", "SRCC", "within pictures", *(_KINDS[kind] for kind in kinds)]
     rows = [
         [
-            name,
+            _escape(name),
             _interval(row["srcc"]),
             f"{row['srcc_within_scenes']:.2f}",
             *(f"{row['by_type'][kind]:.2f}" for kind in kinds),
@@ -156,6 +156,11 @@ def energies(name):
             found = [f"{row['srcc']['value']:.3f}{MARKS[row.get('verdict', 'undecided')]}" for row in of_rates]
             rows.append(["", selection, *found])
     return _table(["Model", "Patches", *(f"{rate:.0%}" for rate in rates)], rows) + _source(ENERGY, results)
+
+
+def _escape(name):
+    """Keep bars from being read as markup."""
+    return name.replace("|", "\\|")
 
 
 def _interval(figure, sign=False):

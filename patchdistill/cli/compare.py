@@ -13,8 +13,6 @@ from patchdistill.cli.options import UsageError, add_run_options
 from patchdistill.images import list_images
 from patchdistill.pools import named_errors, stamp
 from patchdistill.progress import Progress
-from patchdistill.relational.comparison import Comparison, compare_files, rank_versions
-from patchdistill.relational.page import write_comparisons
 
 SUMMARY = "say what changed between pictures and their references, score and rank them"
 DESCRIPTION = """\
@@ -76,6 +74,8 @@ def run(arguments):
     pairs = _read_pairs(arguments.input, arguments.ref)
     images = {name: image for name, (image, _) in pairs.items()}
     geometry = "panorama" if arguments.panorama else "flat"
+    from patchdistill.relational.comparison import Comparison  # other commands start sooner without it
+
     scorer, n_jobs = _load_scorer(), arguments.n_jobs
     if len(pairs) == 1:  # what is done at the same time are parts of the picture
         scorer.map_.set_params(n_jobs=n_jobs)
@@ -132,10 +132,15 @@ def _read_csv(source):
 
 
 def _compare(scorer, references, geometry, with_pictures, path):
+    from patchdistill.relational.comparison import compare_files
+
     return asdict(compare_files(scorer, path, references[path], geometry, with_pictures))
 
 
 def _write_report(arguments, pairs, geometry, compute, n_jobs):
+    from patchdistill.relational.comparison import Comparison
+    from patchdistill.relational.page import write_comparisons
+
     files = {f"{quote(name, safe='')}.json": image for name, (image, _) in pairs.items()}
     stamps = {str(path): stamp(path) for path in sorted({reference for _, reference in pairs.values()})}
     parameters = {"references": stamps, "geometry": geometry}
@@ -152,6 +157,8 @@ def _save(stream, result):
 
 def _table(comparisons, names):
     """Write what changed in each picture, the best one of each reference first."""
+    from patchdistill.relational.comparison import rank_versions
+
     ranks, counts = rank_versions(comparisons)
     order = sorted(range(len(names)), key=lambda i: (comparisons[i].reference, ranks[i], names[i]))
     blocks = []

@@ -33,7 +33,7 @@ class DistortionMapDisplay:
     Attributes
     ----------
     reports_ : list of ChannelReport
-        What :func:`patchdistill.relational.description.describe_map` says of each channel.
+        What :func:`patchdistill.relational.describe_map` says of each channel.
     axes_ : ndarray of matplotlib Axes, shape (n_drawn,)
         One for each channel drawn.
     figure_ : matplotlib Figure

@@ -58,7 +58,7 @@ def choose_checkpoint(scores, *, n_resamples=1000, confidence=0.95, random_state
 
     See Also
     --------
-    RelationalScorer.select_checkpoint : The same from pictures.
+    patchdistill.relational.RelationalScorer : The same from pictures.
     patchdistill.evaluation.grouped_bootstrap : The interval.
 
     Examples

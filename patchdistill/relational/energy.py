@@ -128,13 +128,13 @@ class MapEnergy(StatelessBagMixin, BaseEstimator):
         pre-fitted :class:`ClassicalRelationalMap`.
     sampler : PatchSampler, default=None
         Places the patches, on both pictures of a pair alike: :class:`~patchdistill.sampling.GridSampler` by default,
-        or one of :mod:`patchdistill.panorama`, of tangent views of at least 32 pixels.
+        or one of :mod:`!patchdistill.panorama`, of tangent views of at least 32 pixels.
     n_jobs : int, default=None
         Pairs worked on at the same time; see joblib. Has no influence on the result.
 
     See Also
     --------
-    patch_energies : One map, patches anywhere.
+    patchdistill.relational.energy.patch_energies : One map, patches anywhere.
     MapEnergySelector : Keeps the patches in which most changed.
     patchdistill.ResidualPatchSelector : With ``normalize=None``, keeps patches that represent what changed.
 
@@ -179,7 +179,8 @@ class MapEnergy(StatelessBagMixin, BaseEstimator):
         Returns
         -------
         PatchBags
-            Energies (n_patches_total, 2 * n_channels), see :func:`patch_energies`; the columns are named by
+            Energies (n_patches_total, 2 * n_channels), see
+            :func:`~patchdistill.relational.energy.patch_energies`; the columns are named by
             :meth:`get_feature_names_out`. Beside the fields of the sampler there are ``energy``, their sum, and
             ``pixels`` and ``reference_pixels``, the patches of the picture and of its reference, which are read when
             they are asked for. The ids are those of the pictures.

@@ -60,7 +60,7 @@ def train_map(
     ema : float, default=0.999
         Decay of the running mean of the weights per step, less in the first steps; in [0, 1).
     leakage, cocycle, variation : float, default=0.05, 0.1, 0.01
-        Weights of the losses beside :func:`map_loss`; at 0 one is not computed.
+        Weights of the losses beside :func:`~patchdistill.relational.map_losses.map_loss`; at 0 one is not computed.
     autocast : {"bfloat16"} or None, default=None
         Type in which PyTorch computes where that is safe.
     device : str or torch.device, default=None

@@ -52,7 +52,7 @@ class RelationalPairs(Dataset):
 
     See Also
     --------
-    HeldPairs : Keeps the items of one epoch.
+    patchdistill.relational.pairs.HeldPairs : Keeps the items of one epoch.
     patchdistill.datasets.dead_leaves : The pictures.
 
     Notes

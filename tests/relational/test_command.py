@@ -10,6 +10,7 @@ from patchdistill.cli import compare, main
 from patchdistill.cli import folder as folder_module
 from patchdistill.cli.parallel import in_order as _in_order
 from patchdistill.datasets import dead_leaves
+from patchdistill.relational import comparison
 from patchdistill.relational.comparison import compare_files
 
 Image = pytest.importorskip("PIL.Image")
@@ -117,7 +118,7 @@ def test_a_second_run_does_what_is_new_only(folder, capsys, monkeypatch):
     assert run(*arguments) == 0
     first = capsys.readouterr().out
     seen = []
-    monkeypatch.setattr(compare, "compare_files", lambda *a: seen.append(a[1].name) or compare_files(*a))
+    monkeypatch.setattr(comparison, "compare_files", lambda *a: seen.append(a[1].name) or compare_files(*a))
     Image.fromarray(LEAVES // 2).save(folder / "versions" / "d new.png")
     assert run(*arguments) == 0
     assert seen == ["d new.png"]
