@@ -21,11 +21,12 @@ both measures.
 
 import subprocess
 from functools import cache
-from io import BytesIO
 
 import numpy as np
-from PIL import Image, features
+from PIL import features
 from scipy import ndimage
+
+from patchdistill.codecs import through_file
 
 CLEAN = "clean"
 
@@ -109,8 +110,8 @@ def encode(image, codec, strength):
     if codec in _ENCODERS:
         return _through_ffmpeg(image, codec, strength)
     if codec == "JPEG":
-        return _through_pillow(image, "JPEG", quality=strength)
-    return _through_pillow(image, "JPEG2000", quality_mode="rates", quality_layers=[strength], irreversible=True)
+        return through_file(image, "JPEG", quality=strength)
+    return through_file(image, "JPEG2000", quality_mode="rates", quality_layers=[strength], irreversible=True)
 
 
 @cache
@@ -130,12 +131,6 @@ def missing_kinds():
     return missing | {
         kind: f"ffmpeg has no {name}" for kind, (name, *_) in _ENCODERS.items() if f" {name} " not in known
     }
-
-
-def _through_pillow(image, file_format, **options):
-    file = BytesIO()
-    Image.fromarray(image).save(file, file_format, **options)
-    return np.asarray(Image.open(file).convert("RGB"))
 
 
 def _through_ffmpeg(image, kind, quantizer):

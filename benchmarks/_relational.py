@@ -6,9 +6,9 @@ import numpy as np
 from scipy import ndimage
 from scipy.stats import kendalltau, spearmanr
 
+from patchdistill.codecs import through_file
 from patchdistill.evaluation import gmsd, grouped_bootstrap, mdsi, ms_ssim, psnr, ssim, vif
 from patchdistill.relational.features import cell_mean
-from patchdistill.relational.operators.codecs import through_file
 
 ACTIVE = 0.05
 
@@ -24,16 +24,15 @@ MEASURES = {
 
 
 def crop(picture, size, seed):
-    """Cut a square out, somewhere; the whole picture if `size` is None."""
-    if size is None:
-        return picture
+    """Cut a square out, somewhere."""
     rng = np.random.default_rng(seed)
     top, left = (int(rng.integers(side - size + 1)) for side in picture.shape[:2])
     return picture[top : top + size, left : left + size]
 
 
-def map_sums(model, engine, picture, index, geometry="flat"):
-    """Sums over the cells of one pair that all figures of a map can be made of."""
+def map_sums(model, engine, load, index, geometry="flat"):
+    """Sums over the cells of one pair that all figures of a map can be made of; `load` gives the picture."""
+    picture = load()
     sample = engine.sample(picture, index)
     found = model.predict_map(sample.a, sample.b, geometry)
     back = model.predict_map(sample.b, sample.a, geometry)
@@ -141,27 +140,25 @@ def to_8_bits(picture):
     return picture if picture.dtype == np.uint8 else np.rint(255 * picture).astype(np.uint8)
 
 
-def pair_accuracy(values, amounts, pairs):
-    """Share of pairs whose order is right; half for a tie."""
-    difference = values[pairs[:, 0]] - values[pairs[:, 1]]
-    return np.where(difference == 0, 0.5, difference > 0), amounts[pairs[:, 1]] - amounts[pairs[:, 0]]
+def is_right(difference):
+    """Tell of differences of values, better less worse, whether the order is right; half for a tie."""
+    return (difference > 0) + 0.5 * (difference == 0)
 
 
 def within_figures(values, amounts, scenes, pairs, others):
     """Pair accuracy and Kendall's tau within scenes, with intervals over scenes, and what others lack to it."""
-    right = {name: pair_accuracy(v, amounts, pairs)[0] for name, v in values.items()}
+    right = {name: is_right(v[pairs[:, 0]] - v[pairs[:, 1]]) for name, v in values.items()}
     of_pairs = scenes[pairs[:, 0]]
-    mean = partial(_mean_of_second)
     figures = {}
     for name, correct in right.items():
         taus = np.array([_tau(amounts[scenes == s], values[name][scenes == s]) for s in np.unique(scenes)])
         figures[name] = {
-            "pair_accuracy": _short(grouped_bootstrap(mean, correct, correct, of_pairs)),
-            "tau_within": _short(grouped_bootstrap(mean, taus, taus, np.unique(scenes))),
+            "pair_accuracy": _short(grouped_bootstrap(_mean_of_second, correct, correct, of_pairs)),
+            "tau_within": _short(grouped_bootstrap(_mean_of_second, taus, taus, np.unique(scenes))),
         }
     for other in others:
         figures["relational"][f"less {other}"] = _short(
-            grouped_bootstrap(mean, right[other], right["relational"], of_pairs, other=right[other])
+            grouped_bootstrap(_mean_of_second, right[other], right["relational"], of_pairs, other=right[other])
         )
     return figures
 
@@ -170,27 +167,26 @@ def across_figures(values, amounts, scenes, others):
     """The same over pairs of different scenes; scenes are drawn with all their versions."""
     index = np.arange(len(amounts))
 
-    def accuracy(of, _, rows):
-        v, a, s = of[rows], amounts[rows], scenes[rows]
+    def interval(figure):
+        return _short(grouped_bootstrap(lambda _, rows: figure(rows), index, index, scenes))
+
+    def accuracy(name, rows):
+        v, a, s = values[name][rows], amounts[rows], scenes[rows]
         worse = (a[:, None] < a[None, :] - 1e-3) & (s[:, None] != s[None, :])
-        difference = v[:, None] - v[None, :]
-        return float(((difference > 0) + 0.5 * (difference == 0))[worse].mean())
+        return float(is_right(v[:, None] - v[None, :])[worse].mean())
 
-    def statistic(of):
-        return lambda _, rows: accuracy(of, None, rows)
+    def tau(name, rows):
+        return _tau(amounts[rows], values[name][rows])
 
-    figures = {}
-    for name, of in values.items():
-        tau = grouped_bootstrap(lambda _, rows, of=of: _tau(amounts[rows], of[rows]), index, index, scenes)
-        figures[name] = {
-            "pair_accuracy": _short(grouped_bootstrap(statistic(of), index, index, scenes)),
-            "tau": _short(tau),
-        }
+    def lead(other, rows):
+        return accuracy("relational", rows) - accuracy(other, rows)
+
+    figures = {
+        name: {"pair_accuracy": interval(partial(accuracy, name)), "tau": interval(partial(tau, name))}
+        for name in values
+    }
     for other in others:
-        mine, its = statistic(values["relational"]), statistic(values[other])
-        figures["relational"][f"less {other}"] = _short(
-            grouped_bootstrap(lambda y, rows, m=mine, i=its: m(y, rows) - i(y, rows), index, index, scenes)
-        )
+        figures["relational"][f"less {other}"] = interval(partial(lead, other))
     return figures
 
 

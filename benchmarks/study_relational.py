@@ -5,6 +5,7 @@ that nothing was trained with; each channel left out of both stages; the order o
 opinion scores of people. Without the test data, on the photographs that scikit-image has, and without people.
 """
 
+import csv
 from functools import partial
 
 import numpy as np
@@ -73,20 +74,13 @@ def study_maps(parallel, channels, content, photos, panoramas, sizes):
     geometry = "panorama" if content == "panoramas" else "flat"
     engine = DistortionEngine(channels, geometry=geometry, random_state=SEED)
     if content == "leaves":
-        jobs = [(dead_leaves, (sizes["size"], None), {"random_state": 10**6 + i}) for i in range(sizes["n_leaves"])]
+        loads = [partial(dead_leaves, sizes["size"], random_state=10**6 + i) for i in range(sizes["n_leaves"])]
     elif content == "photos":
-        jobs = [(load_crop, (path, sizes["size"], k), {}) for path in photos for k in range(sizes["n_crops"])]
+        loads = [partial(load_crop, path, sizes["size"], k) for path in photos for k in range(sizes["n_crops"])]
     else:
-        jobs = [(load_panorama, (path,), {}) for path in panoramas for _ in range(sizes["n_crops"])]
-    sums = parallel(
-        delayed(sums_of)(model, engine, load, args, options, index, geometry)
-        for index, (load, args, options) in enumerate(jobs)
-    )
+        loads = [partial(load_panorama, path) for path in panoramas for _ in range(sizes["n_crops"])]
+    sums = parallel(delayed(map_sums)(model, engine, load, index, geometry) for index, load in enumerate(loads))
     return map_figures(sums, CORE6 if channels == "core6" else FULL12)
-
-
-def sums_of(model, engine, load, args, options, index, geometry):
-    return map_sums(model, engine, load(*args, **options), index, geometry)
 
 
 def study_unseen(parallel, photos, sizes):
@@ -219,8 +213,6 @@ def study_opinions(parallel, smoke):
 
 def calibration(scorer):
     """Real pictures of TID2013 with their opinion scores."""
-    import csv
-
     folder = data_folder() / "calibration"
     rows = []
     for row in csv.DictReader((folder / "tid2013_identity.csv").open()):

@@ -69,13 +69,14 @@ def run(arguments):
     arguments : argparse.Namespace
         What :func:`add_arguments` declared.
     """
+    from patchdistill.relational.comparison import Comparison, rank_versions  # other commands start sooner without it
+    from patchdistill.relational.page import write_comparisons
+
     if arguments.restart and not arguments.out:
         raise UsageError("--restart needs --out: without it, nothing is kept that could be forgotten.")
     pairs = _read_pairs(arguments.input, arguments.ref)
     images = {name: image for name, (image, _) in pairs.items()}
     geometry = "panorama" if arguments.panorama else "flat"
-    from patchdistill.relational.comparison import Comparison  # other commands start sooner without it
-
     scorer, n_jobs = _load_scorer(), arguments.n_jobs
     if len(pairs) == 1:  # what is done at the same time are parts of the picture
         scorer.map_.set_params(n_jobs=n_jobs)
@@ -86,8 +87,11 @@ def run(arguments):
         with closing(progress):
             results = list(compute_all(list(images.values()), compute, n_jobs, progress))
     else:
-        results = _write_report(arguments, pairs, geometry, compute, n_jobs)
-    print(_table([Comparison.from_dict(result) for result in results], list(images)))
+        results = _compute_kept(arguments, pairs, geometry, compute, n_jobs)
+    comparisons = [Comparison.from_dict(result) for result in results]
+    if arguments.out is not None:
+        write_comparisons(comparisons, list(pairs), arguments.out)
+    print(_table(comparisons, list(images), *rank_versions(comparisons)))
 
 
 def _load_scorer():
@@ -137,29 +141,21 @@ def _compare(scorer, references, geometry, with_pictures, path):
     return asdict(compare_files(scorer, path, references[path], geometry, with_pictures))
 
 
-def _write_report(arguments, pairs, geometry, compute, n_jobs):
-    from patchdistill.relational.comparison import Comparison
-    from patchdistill.relational.page import write_comparisons
-
+def _compute_kept(arguments, pairs, geometry, compute, n_jobs):
+    """Compare those pictures that are not compared yet, and give the results of all."""
     files = {f"{quote(name, safe='')}.json": image for name, (image, _) in pairs.items()}
     stamps = {str(path): stamp(path) for path in sorted({reference for _, reference in pairs.values()})}
     parameters = {"references": stamps, "geometry": geometry}
     write_folder(arguments, files, parameters, compute, _save, n_jobs)
-    out = Path(arguments.out)
-    results = [json.loads((out / file).read_text(encoding="utf-8")) for file in files]
-    write_comparisons([Comparison.from_dict(result) for result in results], list(pairs), out)
-    return results
+    return [json.loads((Path(arguments.out) / file).read_text(encoding="utf-8")) for file in files]
 
 
 def _save(stream, result):
     stream.write(json.dumps(result).encode())
 
 
-def _table(comparisons, names):
+def _table(comparisons, names, ranks, counts):
     """Write what changed in each picture, the best one of each reference first."""
-    from patchdistill.relational.comparison import rank_versions
-
-    ranks, counts = rank_versions(comparisons)
     order = sorted(range(len(names)), key=lambda i: (comparisons[i].reference, ranks[i], names[i]))
     blocks = []
     for i in order:

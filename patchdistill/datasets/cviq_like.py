@@ -1,12 +1,12 @@
 """A small rated data set in the layout of CVIQ, for tests and demonstrations."""
 
-import io
 from pathlib import Path
 
 import numpy as np
 from scipy.io import savemat
 
 from patchdistill._compat import import_optional
+from patchdistill.codecs import through_file
 from patchdistill.datasets.synthetic import make_panoramas
 
 # What Pillow is told for the 11 levels of each codec, the mildest first. JPEG 2000 takes rates of compression.
@@ -70,21 +70,19 @@ def make_cviq_like(root, n_scenes=4, height=128, random_state=0):
     root.mkdir(parents=True, exist_ok=True)
     rows = []
     for scene in scenes:
-        for version in [*_compressed(Image, scene), scene]:
+        for version in [*_compressed(scene), scene]:
             name = f"{len(rows) + 1:03d}.png"
             Image.fromarray(version).save(root / name, compress_level=1)
             rows.append([name, _score(scene, version)])
     savemat(root / "CVIQ.mat", {"CVIQ": np.array(rows, dtype=object)})
 
 
-def _compressed(Image, scene):
+def _compressed(scene):
     for codec, option, levels in _LADDERS:
         for level in levels:
-            stream = io.BytesIO()
             # JPEG 2000 would otherwise code without loss.
             options = {"irreversible": True} if codec == "JPEG2000" else {}
-            Image.fromarray(scene).save(stream, codec, **{option: level}, **options)
-            yield np.asarray(Image.open(stream).convert("RGB"))
+            yield through_file(scene, codec, **{option: level}, **options)
 
 
 def _score(reference, version):

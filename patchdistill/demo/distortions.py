@@ -7,8 +7,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from patchdistill._compat import import_optional
+from patchdistill.codecs import through_file
 from patchdistill.demo.scenes import load_scene
-from patchdistill.relational.operators.codecs import through_file
 
 # Strengths from mild to strong; what the numbers are is said in STRENGTHS.
 LEVELS = {

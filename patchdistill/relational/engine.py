@@ -190,7 +190,7 @@ class DistortionEngine(TransformerMixin, BaseEstimator):
         rng = self._generator(index)
         ops_a = self._draw(rng)
         ops_b = vary_operations(ops_a, self._ranges(), rng) if rng.random() < _SAME else self._draw(rng)
-        (a, s_a, valid_a), (b, s_b, valid_b) = self.replay(ref, ops_a), self.replay(ref, ops_b)
+        (a, s_a, valid_a), (b, s_b, valid_b) = self._replay(ref, ops_a), self._replay(ref, ops_b)
         return RelationalSample(a, b, s_a, s_b, ops_a, ops_b, valid_a & valid_b)
 
     def transform(self, X):
@@ -210,7 +210,7 @@ class DistortionEngine(TransformerMixin, BaseEstimator):
         versions = []
         for index, item in enumerate(items):
             picture = self._check(load_image(item, index))
-            versions.append(self.replay(picture, self._draw(self._generator(index)))[0])
+            versions.append(self._replay(picture, self._draw(self._generator(index)))[0])
         return versions
 
     def fit(self, X=None, y=None):
@@ -251,6 +251,10 @@ class DistortionEngine(TransformerMixin, BaseEstimator):
         ref = self._check(ref)
         for op in ops:
             self._check_level(op.channel, op.level)
+        return self._replay(ref, ops)
+
+    def _replay(self, ref, ops):
+        """Replay on a picture that is checked, what is known to be in range."""
         on_sphere = self.geometry != "flat"
         changes = [
             (

@@ -3,6 +3,7 @@
 import numpy as np
 
 from patchdistill.relational.channels import CELL
+from patchdistill.relational.operators.filters import row_scale
 
 # What is pooled over the cells, in this order.
 STATISTICS = ("mean", "mean2", "mean4", "worst_tenth")
@@ -106,7 +107,7 @@ def cell_weights(height, width, geometry="flat"):
         raise ValueError(f'geometry={geometry!r} is unknown; use "flat" or "panorama".')
     rows = np.ones(height)
     if geometry == "panorama":
-        rows = np.cos(np.pi * (0.5 - (np.arange(height) + 0.5) / height))
+        rows = row_scale(height)
     of_cells = [np.add.reduceat(line, np.arange(0, len(line), CELL)) for line in (rows, np.ones(width))]
     return np.outer(*of_cells)
 

@@ -1,8 +1,8 @@
 """How strong an operator has to be: levels that do equal harm, whatever the channel.
 
 A calibrated level is the harm (:func:`patchdistill.relational.harm.harm`) that an operator does to the average picture.
-Not every channel can do every harm: without any color, a picture is about as bad as at a level of 0.4 of others. So
-each side of a channel has a highest level.
+Not every channel can do every harm: without most of its color, a picture is about as bad as at a level of 0.3 of
+others. So each side of a channel has a highest level.
 """
 
 import json

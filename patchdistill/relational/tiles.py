@@ -3,7 +3,7 @@
 import numpy as np
 from joblib import Parallel, delayed
 
-from patchdistill.images import check_pixels
+from patchdistill.evaluation.full_reference import check_pair as check_versions
 from patchdistill.relational.channels import CELL
 
 SMALLEST = 32
@@ -36,18 +36,7 @@ def check_pair(a, ref, geometry="flat"):
     """
     if geometry not in GEOMETRIES:
         raise ValueError(f"geometry must be 'flat' or 'panorama'; got {geometry!r}.")
-    ref, a = check_pixels(ref, 0), check_pixels(a, 1)
-    (height, width), (other_height, other_width) = ref.shape[:2], a.shape[:2]
-    if (height, width) != (other_height, other_width):
-        raise ValueError(
-            f"The reference has {height} x {width} pixels (height x width), but the image {other_height} x "
-            f"{other_width}; pass two versions of one picture, of one size."
-        )
-    if min(height, width) < SMALLEST:
-        raise ValueError(
-            f"The pictures have {height} x {width} pixels (height x width), but at least {SMALLEST} x {SMALLEST} are "
-            "needed; pass larger ones."
-        )
+    ref, a = check_versions(ref, a, SMALLEST)
     return a, ref
 
 

@@ -1,11 +1,9 @@
 """Encoders: what compression leaves of a picture."""
 
-from io import BytesIO
-
 import numpy as np
 from scipy import fft
 
-from patchdistill._compat import import_optional
+from patchdistill.codecs import through_file
 from patchdistill.relational.channels import CELL
 from patchdistill.relational.color import from_ycbcr, to_ycbcr
 from patchdistill.relational.operators.filters import interpolate
@@ -120,29 +118,6 @@ def jpeg2000(image, strength, rng=None, geometry="flat"):
         return "JPEG2000", {"quality_mode": "rates", "quality_layers": [_HIGHEST_RATIO**s], "irreversible": True}
 
     return _encode(image, strength, options)
-
-
-def through_file(pixels, file_format, **options):
-    """Write a picture in memory and read it again.
-
-    Parameters
-    ----------
-    pixels : ndarray of uint8, shape (height, width, 3)
-        The picture.
-    file_format : str
-        Name of the format for Pillow.
-    **options
-        Options of its encoder.
-
-    Returns
-    -------
-    ndarray of uint8, shape (height, width, 3)
-        What the file holds.
-    """
-    Image = import_optional("PIL.Image", "through_file", "cli")
-    file = BytesIO()
-    Image.fromarray(pixels).save(file, file_format, **options)
-    return np.asarray(Image.open(file).convert("RGB"))
 
 
 def _encode(image, strength, options):

@@ -140,7 +140,7 @@ def sharpness(image, strength, rng=None, geometry="flat"):
     amount = np.maximum(strength, 0)
     if np.any(amount):
         detail = image - gaussian(image, _UNSHARP_SIGMA, geometry)
-        result = result + np.float32(_UNSHARP_AMOUNT) * _per_pixel(amount) * detail
+        result = result + np.float32(_UNSHARP_AMOUNT) * per_pixel(amount) * detail
     return result
 
 
@@ -238,5 +238,17 @@ def line_kernel(length, angle):
     return (kernel / kernel.sum()).astype(np.float32)
 
 
-def _per_pixel(strength):
+def per_pixel(strength):
+    """Give a strength an axis for the planes of a picture.
+
+    Parameters
+    ----------
+    strength : float or ndarray of shape (height, width)
+        One for all pixels, or one for each.
+
+    Returns
+    -------
+    ndarray of float32, shape (1,) or (height, width, 1)
+        To multiply a picture with.
+    """
     return np.asarray(strength, dtype=np.float32)[..., None]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from patchdistill.relational.color import from_ycbcr
-from patchdistill.relational.operators.filters import filter_rows, row_scale
+from patchdistill.relational.operators.filters import filter_rows, per_pixel, row_scale
 
 _DEVIATION = 0.12
 
@@ -31,7 +31,7 @@ def noise(image, strength, rng, geometry="flat"):
     ndarray of float32, shape (height, width, 3)
         Not clipped.
     """
-    return image + _DEVIATION * _per_pixel(strength) * _grain(image.shape, rng, geometry)
+    return image + _DEVIATION * per_pixel(strength) * _grain(image.shape, rng, geometry)
 
 
 def chroma_noise(image, strength, rng, geometry="flat"):
@@ -55,7 +55,7 @@ def chroma_noise(image, strength, rng, geometry="flat"):
     """
     planes = _grain(image.shape, rng, geometry)
     planes[..., 0] = 0
-    return image + _DEVIATION * _per_pixel(strength) * from_ycbcr(planes)
+    return image + _DEVIATION * per_pixel(strength) * from_ycbcr(planes)
 
 
 def shot_noise(image, strength, rng, geometry="flat"):
@@ -94,7 +94,3 @@ def _grain(shape, rng, geometry):
     smooth = filter_rows(grain, sigma)
     kernel = filter_rows(np.eye(1, shape[1], dtype=np.float32).repeat(shape[0], axis=0), sigma)
     return smooth / np.linalg.norm(kernel, axis=1)[:, None, None]
-
-
-def _per_pixel(strength):
-    return np.asarray(strength, dtype=np.float32)[..., None]

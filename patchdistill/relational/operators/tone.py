@@ -3,7 +3,7 @@
 import numpy as np
 
 from patchdistill.relational.color import from_lab, luma, to_lab
-from patchdistill.relational.operators.filters import gaussian
+from patchdistill.relational.operators.filters import gaussian, per_pixel
 
 _OFFSET = 0.25
 _CONTRAST, _SURROUND = 0.8, 20.0
@@ -31,7 +31,7 @@ def exposure(image, strength, rng=None, geometry="flat"):
     ndarray of float32, shape (height, width, 3)
         Not clipped.
     """
-    return image + _OFFSET * _per_pixel(strength)
+    return image + _OFFSET * per_pixel(strength)
 
 
 def contrast(image, strength, rng=None, geometry="flat"):
@@ -55,7 +55,7 @@ def contrast(image, strength, rng=None, geometry="flat"):
     """
     y = luma(image)
     detail = y - gaussian(y, _SURROUND, geometry)
-    return image + np.expm1(_CONTRAST * _per_pixel(strength)) * detail[..., None]
+    return image + np.expm1(_CONTRAST * per_pixel(strength)) * detail[..., None]
 
 
 def saturation(image, strength, rng=None, geometry="flat"):
@@ -77,7 +77,7 @@ def saturation(image, strength, rng=None, geometry="flat"):
     ndarray of float32, shape (height, width, 3)
         Not clipped.
     """
-    return image + np.expm1(_per_pixel(strength)) * (image - luma(image)[..., None])
+    return image + np.expm1(per_pixel(strength)) * (image - luma(image)[..., None])
 
 
 def temperature(image, strength, rng=None, geometry="flat"):
@@ -99,7 +99,7 @@ def temperature(image, strength, rng=None, geometry="flat"):
     ndarray of float32, shape (height, width, 3)
         Not clipped.
     """
-    change = image * np.expm1(_GAIN * _per_pixel(strength) * np.array([1, 0, -1], dtype=np.float32))
+    change = image * np.expm1(_GAIN * per_pixel(strength) * np.array([1, 0, -1], dtype=np.float32))
     return image + change - luma(change)[..., None]
 
 
@@ -151,8 +151,4 @@ def banding(image, strength, rng=None, geometry="flat"):
     ndarray of float32, shape (height, width, 3)
         Not clipped.
     """
-    return image + _per_pixel(strength) * (_STEP * np.rint(image / _STEP) - image)
-
-
-def _per_pixel(strength):
-    return np.asarray(strength, dtype=np.float32)[..., None]
+    return image + per_pixel(strength) * (_STEP * np.rint(image / _STEP) - image)
