@@ -18,8 +18,9 @@ def distortion_maps():
     axes[0].imshow(np.rint(255 * version).astype(np.uint8))
     axes[0].set(title="the version", xticks=[], yticks=[])
     display = DistortionMapDisplay.from_pair(model, version, reference)
-    for ax, channel in zip(axes[1:], ("sharpness", "noise"), strict=True):
-        display.plot(ax, channel=channel)
+    # One bar of colors for both: the scale is the same.
+    display.plot(axes[1], channel="sharpness", colorbar=False)
+    display.plot(axes[2], channel="noise")
     return figure
 
 
