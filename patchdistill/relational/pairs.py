@@ -15,6 +15,7 @@ from patchdistill.images import check_images, is_path, load_image
 from patchdistill.relational.channels import CELL
 from patchdistill.relational.content import photograph
 from patchdistill.relational.engine import DistortionEngine
+from patchdistill.relational.features import cell_mean
 
 # Crops that are taken from a picture before the next one: to read or paint it takes longer than to distort a crop.
 _CROPS = 8
@@ -139,9 +140,9 @@ class RelationalPairs(Dataset):
             "a": _picture_tensor(sample.a),
             "b": _picture_tensor(sample.b),
             "ref": _picture_tensor(ref),
-            "target": torch.from_numpy(cell_means(sample.s_a - sample.s_b)),
-            "target_ref": torch.from_numpy(cell_means(sample.s_b)),
-            "valid": torch.from_numpy(cell_means(sample.valid.astype(np.float32))),
+            "target": torch.from_numpy(cell_mean(sample.s_a - sample.s_b)),
+            "target_ref": torch.from_numpy(cell_mean(sample.s_b)),
+            "valid": torch.from_numpy(cell_mean(sample.valid.astype(np.float32))),
         }
 
     def _picture(self, number):
@@ -218,32 +219,6 @@ class HeldPairs(Dataset):
             name: tensor.float() / 255 if tensor.dtype == torch.uint8 else tensor
             for name, tensor in self._items[i].items()
         }
-
-
-def cell_means(values):
-    """Average over the cells of 8 x 8 pixels.
-
-    Parameters
-    ----------
-    values : ndarray of shape (..., height, width)
-        Numbers. Sides that are no multiples of 8 end in partial cells.
-
-    Returns
-    -------
-    ndarray of shape (..., ceil(height / 8), ceil(width / 8))
-        Means over the pixels that there are.
-
-    Examples
-    --------
-    >>> cell_means(np.arange(20.0).reshape(2, 10))
-    array([[ 8.5, 13.5]])
-    """
-    for axis in (-2, -1):
-        starts = np.arange(0, values.shape[axis], CELL)
-        counts = np.diff([*starts, values.shape[axis]])
-        shape = [len(counts) if other == axis else 1 for other in (-2, -1)]
-        values = np.add.reduceat(values, starts, axis=axis) / counts.reshape(shape).astype(values.dtype)
-    return values
 
 
 def _picture_tensor(pixels):

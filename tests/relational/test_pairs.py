@@ -8,8 +8,6 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from hypothesis import given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
 from joblib import parallel_config  # noqa: E402
 from numpy.testing import assert_allclose, assert_array_equal  # noqa: E402
 from torch.utils.data import DataLoader  # noqa: E402
@@ -18,7 +16,7 @@ from patchdistill.datasets import dead_leaves  # noqa: E402
 from patchdistill.images import list_images  # noqa: E402
 from patchdistill.relational import pairs as pairs_module  # noqa: E402
 from patchdistill.relational.engine import DistortionEngine  # noqa: E402
-from patchdistill.relational.pairs import HeldPairs, RelationalPairs, cell_means  # noqa: E402
+from patchdistill.relational.pairs import HeldPairs, RelationalPairs  # noqa: E402
 
 NAMES = {"a", "b", "ref", "target", "target_ref", "valid"}
 PICTURES = [dead_leaves(70, 90, random_state=1), dead_leaves(48, random_state=2) / 255]
@@ -34,17 +32,6 @@ def same(first, second):
 
 def bytes_of(picture):
     return np.rint(np.moveaxis(picture.numpy(), 0, -1) * 255).astype(np.uint8)
-
-
-@settings(max_examples=30)
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 9))
-def test_cells_are_means_of_the_pixels_there_are(height, width, seed):
-    values = np.random.default_rng(seed).random((2, height, width))
-    found = cell_means(values)
-    assert found.shape == (2, -(-height // 8), -(-width // 8))
-    for k, i, j in np.ndindex(*found.shape):
-        assert found[k, i, j] == pytest.approx(values[k, 8 * i : 8 * i + 8, 8 * j : 8 * j + 8].mean())
-    assert cell_means(values.astype(np.float32)).dtype == np.float32
 
 
 @pytest.mark.parametrize("pictures", [None, PICTURES])
