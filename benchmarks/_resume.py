@@ -44,13 +44,9 @@ class Pieces:
         missing = [name for name in work if not self._file(name).exists()]
         start = time.perf_counter()
         for done, name in enumerate(missing):
-            left = (time.perf_counter() - start) / done * (len(missing) - done) if done else float("nan")
-            print(
-                f"\r{done} of {len(missing)} to do, {left:.0f} s left: {name:40.40}",
-                end="",
-                file=sys.stderr,
-                flush=True,
-            )
+            seconds = time.perf_counter() - start
+            left = f", {seconds / done * (len(missing) - done):.0f} s left" if done else ""
+            print(f"\r{done} of {len(missing)} done{left}: {name:40.40}", end="", file=sys.stderr, flush=True)
             temporary = self._file(name).with_suffix(".part")
             temporary.write_text(json.dumps(work[name]()))
             os.replace(temporary, self._file(name))
