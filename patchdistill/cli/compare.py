@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
@@ -92,6 +93,10 @@ def run(arguments):
     if arguments.out is not None:
         write_comparisons(comparisons, list(pairs), arguments.out)
     print(_table(comparisons, list(images), *rank_versions(comparisons)))
+    wide = [comparison.image for comparison in comparisons if comparison.width == 2 * comparison.height]
+    if wide and not arguments.panorama and not arguments.quiet:
+        others = f" and {len(wide) - 1} more" if wide[1:] else ""
+        print(f"{wide[0]}{others}: twice as wide as high. Pass --panorama for a whole sphere.", file=sys.stderr)
 
 
 def _load_scorer():

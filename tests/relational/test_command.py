@@ -60,14 +60,28 @@ def write_csv(path, rows, head=("image", "reference")):
 
 def test_one_picture(folder, capsys):
     assert run(folder / "versions" / NAMES[0], "--ref", folder / "reference.png") == 0
-    printed = capsys.readouterr()
-    assert printed.out == (
+    assert capsys.readouterr().out == (
         "a much.png  score -0.157\n"
         "  channel   direction   mean  worst tenth  area  box\n"
         "  exposure  darker     -0.16        -0.31   50%  0, 0, 32, 128\n"
         "  unchanged: noise\n"
     )
-    assert printed.err == ""
+
+
+def test_what_may_be_a_panorama_is_told_of(folder, capsys):
+    hint = ": twice as wide as high. Pass --panorama for a whole sphere.\n"
+    image, reference = folder / "versions" / NAMES[0], folder / "reference.png"
+    assert run(image, "--ref", reference) == 0
+    assert capsys.readouterr().err == f"{image}{hint}"
+    assert run(folder / "versions", "--ref", reference) == 0
+    assert capsys.readouterr().err.endswith(f"{image} and 2 more{hint}")
+    for option in ("--panorama", "--quiet"):
+        assert run(image, "--ref", reference, option) == 0
+        assert capsys.readouterr().err == ""
+    for path in (image, reference):
+        Image.open(path).crop((0, 0, 127, 64)).save(path)
+    assert run(image, "--ref", reference) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_a_folder_of_versions_is_ranked(folder, capsys):
