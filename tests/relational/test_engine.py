@@ -160,6 +160,21 @@ def test_labels_say_what_was_done_and_where():
     assert valid.all()
 
 
+def test_levels_of_one_channel_add_up_to_one_at_most():
+    engine = DistortionEngine(["exposure"], severity="strength")
+    for levels, sum_ in (((0.3, 0.4), 0.7), ((0.3, -0.1), 0.2), ((0.8, 0.7), 1.0), ((-0.8, -0.7), -1.0)):
+        _, label, _ = engine.replay(GRAY, [Operation("exposure", level) for level in levels])
+        assert_allclose(label, sum_, rtol=1e-6)
+
+
+def test_a_mask_and_what_is_drawn_in_it_have_streams_of_their_own():
+    engine = DistortionEngine(["noise"], severity="strength")
+    image, _, _ = engine.replay(GRAY, [Operation("noise", 0.3, "field", 5)])
+    mask = make_mask("field", 96, 96, np.random.default_rng([5, 0]))
+    noisy = operator_of("noise", "dct")(GRAY, np.float32(0.3) * mask, np.random.default_rng([5, 1]), "flat")
+    assert_array_equal(image, noisy)
+
+
 def test_no_operations_are_no_change():
     engine = DistortionEngine()
     image, label, valid = engine.replay(REFERENCE, [])
@@ -189,6 +204,16 @@ def test_clipped_pixels_are_not_valid():
     red[..., 0] = 0.99
     engine = DistortionEngine(["exposure"], severity="strength")
     assert not engine.replay(red, [Operation("exposure", 0.5), Operation("exposure", -0.5)])[2].any()
+
+
+def test_what_rounding_carries_beyond_the_range_is_not_clipped():
+    white = np.ones((16, 16, 3), dtype=np.float32)
+    for end, sign in ((white, 1), (0 * white, -1)):
+        engine = DistortionEngine(["exposure"], severity="strength")
+        image, _, valid = engine.apply(end, [sign * 2e-4])  # 5e-5 is added
+        assert valid.all()
+        assert_array_equal(image, end)
+        assert not engine.apply(end, [sign * 8e-4])[2].any()
 
 
 @pytest.mark.parametrize("order", ["isp", "random"])

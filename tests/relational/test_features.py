@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import fft, ndimage
 
+from patchdistill.relational import features
 from patchdistill.relational.features import EVEN, HALO, ODD, binomial, cell_mean, pair_features, wide
 
 KERNEL = np.array([1, 4, 6, 4, 1]) / 16
@@ -81,6 +82,13 @@ def test_cell_mean_is_the_mean_of_squares():
     x = np.random.default_rng(0).random((2, 16, 24))
     assert_allclose(cell_mean(x)[1, 1, 2], x[1, 8:16, 16:24].mean())
     assert_allclose(cell_mean(x, 4)[0, 3, 5], x[0, 12:16, 20:24].mean())
+
+
+@pytest.mark.parametrize("axis", [-1, -2])
+def test_there_is_no_step_behind_the_last_pixel(axis):
+    x = np.random.default_rng(0).random((16, 24))
+    last = np.take(x, [-1], axis)
+    assert_allclose(features._step(x, axis, np), np.diff(x, axis=axis, append=last))
 
 
 def test_means_of_luma_and_colors():
