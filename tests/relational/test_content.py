@@ -4,7 +4,7 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 
 from patchdistill.relational.color import luma
-from patchdistill.relational.content import draw_content
+from patchdistill.relational.content import draw_content, photograph
 
 
 def draw(items, size, seed):
@@ -47,3 +47,16 @@ def test_dead_leaves_are_all_different_and_clean():
     colors = [np.abs(picture - luma(picture)[..., None]).mean() for picture in pictures]
     details = [np.abs(np.diff(luma(picture), axis=0)).mean() for picture in pictures]
     assert max(colors) > 4 * min(colors) and max(details) > 2 * min(details)
+
+
+def test_about_half_of_the_backgrounds_are_out_of_focus():
+    board = np.kron(np.indices((16, 16)).sum(axis=0) % 2, np.ones((8, 8)))
+    leaves = np.repeat((255 * board).astype(np.uint8)[..., None], 3, axis=2)
+    blurred = 0
+    for seed in range(60):
+        picture = luma(photograph(leaves, np.random.default_rng(seed)))
+        contrast = picture.reshape(8, 16, 8, 16).std(axis=(1, 3))
+        shares = np.mean(contrast < 0.1 * contrast.max()), np.mean(contrast > 0.5 * contrast.max())
+        assert shares[1] > 0.1  # something is in focus
+        blurred += shares[0] > 0.1
+    assert 15 < blurred < 45
