@@ -22,6 +22,13 @@ def test_a_picture_does_itself_no_harm(seed, height, width):
     assert_allclose(harm(a, b), harm(b, a), rtol=1e-12)
 
 
+def test_small_changes_of_bright_pictures_are_not_lost_in_rounding():
+    rng = np.random.default_rng(0)
+    bright = (0.9 + 1e-3 * rng.standard_normal((64, 64, 3))).astype(np.float32)
+    noisy = bright + (1e-4 * rng.standard_normal(bright.shape)).astype(np.float32)
+    assert_allclose(harm(noisy, bright), harm(noisy.astype(np.float64), bright.astype(np.float64)), rtol=1e-9)
+
+
 def test_of_a_flat_picture_only_lightness_and_color_change():
     a, b = flat([0.7, 0.4, 0.3]), flat([0.3, 0.5, 0.6])
     change = to_lab(a[:1, :1].astype(float)) - to_lab(b[:1, :1].astype(float))

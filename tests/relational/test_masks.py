@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from patchdistill.relational import masks as masks_module
 from patchdistill.relational.masks import KINDS, check_masks, draw_kind, expand_masks, make_mask
 
 
@@ -24,6 +25,29 @@ def test_masks_leave_a_part_out_and_take_a_part_in(kind, on_sphere):
         mask = make_mask(kind, 48, 96, np.random.default_rng(seed), on_sphere)
         assert mask.min() < 0.05 and mask.max() > 0.95
         assert 0.08 < mask.mean() < 0.78
+
+
+@given(st.integers(0, 1000), st.floats(0.3, 0.7))
+def test_the_middle_of_a_soft_edge_is_where_the_share_ends(seed, share):
+    values = np.random.default_rng(seed).standard_normal((20, 30))
+    assert abs((masks_module._threshold(values, share) > 0.5).mean() - (1 - share)) <= 1 / 600
+
+
+def test_places_of_flat_pictures_are_pixels_in_units_of_the_shorter_side():
+    for height, width in ((4, 6), (6, 4)):
+        places = masks_module._plane(height, width)
+        assert_allclose(places[0, 0], [0.125, 0.125])
+        assert_allclose(places[-1, -1], [height / 4 - 0.125, width / 4 - 0.125])
+
+
+def test_places_of_panoramas_are_centers_of_pixels_on_the_sphere():
+    places = masks_module._sphere(6, 12)
+    assert_allclose(np.linalg.norm(places, axis=-1), 1, rtol=1e-6)
+    # Half around, the point is opposite on its parallel; on the mirrored row, the one below the equator.
+    assert_allclose(np.roll(places, 6, axis=1), places * [-1, -1, 1], atol=1e-6)
+    assert_allclose(places[::-1], places * [1, 1, -1], atol=1e-6)
+    cosine, sine = np.cos(np.pi / 12), np.sin(np.pi / 12)
+    assert_allclose(places[2, 0], [cosine * cosine, cosine * sine, sine], rtol=1e-6)
 
 
 def test_the_full_mask_is_everywhere():

@@ -127,6 +127,8 @@ def test_sizes_must_agree_after_turning(tmp_path, reference):
 
 def test_a_panorama_is_twice_as_wide_as_high(tmp_path, reference):
     assert "twice as wide as high" in refused(reference, reference, "panorama")
+    wider = save(tmp_path, np.tile(LEAVES, (1, 2, 1)))
+    assert "128 x 48 pixels, but a panorama" in refused(wider, wider, "panorama")
     sphere = save(tmp_path, LEAVES[:32], "sphere.png")
     assert read_pair(sphere, sphere, "panorama")[0].shape == (32, 64, 3)
 
