@@ -8,9 +8,9 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
 
-# Curves of a pooled distortion p in [0, 1]: p itself, one that saturates and one that accelerates. All are 0 at 0 and
-# nondecreasing, so that a sum of them with nonnegative weights is.
-CURVES = ("p", "sqrt(p)", "p^2")
+# What each curve of a pooled distortion is half saturated at. All curves are 0 at 0 and nondecreasing, so that a sum of
+# them with nonnegative weights is; and flat at 0, so that what nobody would see hardly counts.
+HALF = np.array([0.1, 0.3, 1.0])
 
 # Distortions whose amounts differ by no more than this count as equally bad.
 TIE = 1e-3
@@ -40,8 +40,10 @@ class AdditiveFit:
     n_iter: int
 
 
-def expand(pooled):
-    """Bend pooled distortions into each of ``CURVES``.
+def bend(pooled):
+    """Bend pooled distortions p into the curves ``p^2 / (p^2 + c^2)``, one for each c in ``HALF``.
+
+    So sight responds to contrast [1]_ [2]_: slowly to the faintest, then steeply, and ever less to more of it.
 
     Parameters
     ----------
@@ -51,17 +53,25 @@ def expand(pooled):
     Returns
     -------
     ndarray of float64, of the same shape with an axis of length 3 appended
-        The numbers, their square roots and their squares.
+        In [0, 1).
+
+    References
+    ----------
+    .. [1] K. Naka, W. Rushton, "S-potentials from colour units in the retina of fish", Journal of Physiology 185(3),
+       1966.
+    .. [2] G. Legge, J. Foley, "Contrast masking in human vision", JOSA 70(12), 1980.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from patchdistill.relational.additive import expand
-    >>> expand(np.array([0.0, 0.25]))
-    array([[0.    , 0.    , 0.    ],
-           [0.25  , 0.5   , 0.0625]])
+    >>> from patchdistill.relational.additive import bend
+    >>> bend(np.array([0.0, 0.1])).round(2)
+    array([[0.  , 0.  , 0.  ],
+           [0.5 , 0.1 , 0.01]])
     """
-    return np.stack([pooled, np.sqrt(pooled), np.square(pooled)], axis=-1)
+    # In this form every step of the rounding keeps the order.
+    half = HALF**2
+    return 1 - half / (half + np.square(pooled)[..., None])
 
 
 def fit_additive(features, amounts, pairs, alpha, tie_weight, tol):

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from patchdistill._compat import HasMethods, Interval, StrOptions, _fit_context
 from patchdistill.images import check_images, load_image
-from patchdistill.relational.additive import expand, fit_additive
+from patchdistill.relational.additive import bend, fit_additive
 from patchdistill.relational.channels import CHANNELS
 from patchdistill.relational.checkpoints import choose_checkpoint
 from patchdistill.relational.classical import ClassicalRelationalMap
@@ -24,10 +24,9 @@ class RelationalScorer(BaseEstimator):
     r"""Score versions of a picture by what a distortion map finds in them.
 
     The map of a version is pooled over the picture (:func:`~patchdistill.relational.pooling.pool_map`), and the score
-    is minus a sum of the pooled distortions :math:`p` and of their square roots and squares, all with weights of at
-    least 0:
+    is minus a sum of three curves of each of the pooled distortions :math:`p`, with weights of at least 0:
 
-    .. math:: s(a \mid r) = - \sum_j \left( u_j p_j + v_j \sqrt{p_j} + w_j p_j^2 \right)
+    .. math:: s(a \mid r) = - \sum_j \sum_{c \in \{0.1, 0.3, 1\}} w_{jc} \, \frac{p_j^2}{p_j^2 + c^2}
 
     So the reference itself has score 0 and everything else at most 0, more distortion in any cell of the map never
     raises the score, and ``compare`` is exactly anti-symmetric and transitive. The weights are learned from versions
@@ -43,8 +42,8 @@ class RelationalScorer(BaseEstimator):
         What predicts distortion maps: has ``channel_names_`` and ``predict_map(a, ref, geometry)``. By default the
         pre-fitted :class:`ClassicalRelationalMap`.
     pooling : {"all", "mean"}, default="all"
-        What is weighed: four statistics of each channel and direction, and their square roots and squares; or the
-        plain means alone, as many as there are channels and directions.
+        What is weighed: three curves of four statistics of each channel and direction; or the plain means alone, as
+        many as there are channels and directions.
     n_pictures : int, default=48
         Pictures, or crops of pictures, that are distorted to learn from.
     size : int, default=128
@@ -65,8 +64,8 @@ class RelationalScorer(BaseEstimator):
     channel_names_ : tuple of str
         Its channels.
     weights_ : ndarray of shape (n_channels, 2, n_features)
-        For each channel and direction (more, less) the weights, at least 0: of the four statistics in turn that of the
-        number, of its square root and of its square; of the mean alone with ``pooling="mean"``.
+        For each channel and direction (more, less) the weights, at least 0: of the four statistics in turn those of the
+        curves that are half saturated at 0.1, 0.3 and 1; of the mean alone with ``pooling="mean"``.
     optimality_ : float
         Largest entry of the projected gradient; the problem is strongly convex, and 0 means the optimum.
     n_iter_ : int
@@ -385,7 +384,7 @@ class RelationalScorer(BaseEstimator):
         """Numbers that are weighed: (..., n_channels, 2, n_features)."""
         if self.pooling == "mean":
             return pooled[..., :1]
-        return expand(pooled).reshape(*pooled.shape[:-1], -1)
+        return bend(pooled).reshape(*pooled.shape[:-1], -1)
 
 
 def _counts(channel_names):

@@ -7,7 +7,7 @@ from scipy.optimize import OptimizeResult, approx_fprime, minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from patchdistill.relational import additive
-from patchdistill.relational.additive import CURVES, TIE, expand, fit_additive
+from patchdistill.relational.additive import TIE, bend, fit_additive
 
 ALPHA, TIES, TOL = 0.01, 2.0, 1e-7
 
@@ -42,10 +42,16 @@ def objective(weights, features, amounts, pairs, alpha=ALPHA, ties=TIES):
     return total
 
 
-def test_curves_are_their_names():
+def test_curves_are_those_of_naka_and_rushton():
     p = np.linspace(0, 1, 11).reshape(1, 11)
-    assert CURVES == ("p", "sqrt(p)", "p^2")
-    assert_array_equal(expand(p), np.stack([p, p**0.5, p * p], axis=-1))
+    assert_allclose(bend(p), np.stack([p**2 / (p**2 + c**2) for c in (0.1, 0.3, 1)], axis=-1), atol=1e-15)
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_curves_keep_the_order_to_the_last_bit(p, q):
+    low, high = bend(np.sort([p, q, np.nextafter(p, 2)]))[:2]
+    assert (0 <= low).all() and (low <= high).all() and (high < 1).all()
+    assert (bend(np.zeros(1)) == 0).all()
 
 
 @pytest.mark.parametrize("seed", range(4))
