@@ -1,6 +1,7 @@
 """The documentation builds without a warning, and the example of the README runs as printed."""
 
 import doctest
+import os
 import re
 import shutil
 import subprocess
@@ -29,7 +30,11 @@ def test_sphinx_builds_without_warnings(tmp_path):
     shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("_build", "generated"))
     shutil.copytree(ROOT / "benchmarks" / "results", tmp_path / "benchmarks" / "results")
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
-    build = subprocess.run([*command, tmp_path / "docs", tmp_path / "html"], cwd=ROOT, capture_output=True, text=True)
+    # Other tests run at the same time: threads of all of them would wait for each other.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    build = subprocess.run(
+        [*command, tmp_path / "docs", tmp_path / "html"], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
     assert build.returncode == 0, build.stderr
     assert (tmp_path / "html" / "index.html").is_file()
     for script in (ROOT / "docs" / "tutorials").glob("plot_*.py"):
