@@ -75,6 +75,28 @@ def map_figures(sums, names):
     }
 
 
+def map_leads(ours, theirs, groups, names):
+    """By how much one map is better than another on the same pairs, with intervals over pictures."""
+    index = np.arange(len(groups))
+
+    def figures(sums, rows):
+        n, y, yy, ee, signs, active = (
+            sum(np.asarray(sums[i][key]) for i in rows) for key in ("n", "y", "yy", "ee", "signs", "active")
+        )
+        return {"r2": 1 - ee / (yy - y**2 / n), "sign_accuracy": signs / active}
+
+    def lead(figure, k, _, rows):
+        return float(figures(ours, rows)[figure][k] - figures(theirs, rows)[figure][k])
+
+    return {
+        name: {
+            figure: _short(grouped_bootstrap(partial(lead, figure, k), index, index, groups))
+            for figure in ("r2", "sign_accuracy")
+        }
+        for k, name in enumerate(names)
+    }
+
+
 def unseen_versions(picture, seed):
     """Distort by operators that nothing was trained with: (operator, strength, channel and sign expected, version)."""
     for quality in (90, 70, 50, 30, 20, 10):
@@ -93,45 +115,46 @@ def unseen_versions(picture, seed):
         yield "Poisson noise", 1 / photons, "noise+", np.rint(255 * np.clip(counts, 0, 1)).astype(np.uint8)
 
 
-def describe_unseen(model, scorer, picture, seed):
+def describe_unseen(scorer, picture, seed):
     """Mean of each channel, and the score, of each version."""
     rows = []
     for operator, strength, expected, version in unseen_versions(picture, seed):
-        found = model.predict_map(version, picture)
+        found = scorer.map_.predict_map(version, picture)
         means = found.mean(axis=(1, 2)).astype(float)
         rows.append([operator, strength, expected, means.tolist(), scorer.score_map(found)])
     return rows
 
 
 def unseen_figures(rows_of_pictures, names):
-    """For each operator: the channel that stands out at its strongest, and whether more of it is a lower score."""
+    """For each operator: the channel that stands out at its strongest, and the scores from weak to strong."""
     figures = {}
     for operator in dict.fromkeys(row[0] for rows in rows_of_pictures for row in rows):
-        ordered, leading, means = [], [], []
+        ordered, leading, means, scores = [], [], [], []
         for rows in rows_of_pictures:
             mine = sorted(row for row in rows if row[0] == operator)
             strongest = np.array(mine[-1][3])
             top = int(abs(strongest).argmax())
             leading.append(names[top] + ("+" if strongest[top] > 0 else "-"))
             means.append(strongest)
-            scores = [row[4] for row in mine]
-            ordered.append(all(a > b for a, b in zip(scores, scores[1:], strict=False)))
+            scores.append([row[4] for row in mine])
+            ordered.append(bool((np.diff(scores[-1]) < 0).all()))
         figures[operator] = {
             "expected": mine[0][2],
             "leading": {name: leading.count(name) / len(leading) for name in sorted(set(leading))},
             "mean_at_strongest": dict(zip(names, np.mean(means, axis=0).round(4).tolist(), strict=True)),
             "scores_fall_with_strength": float(np.mean(ordered)),
+            "mean_scores": np.mean(scores, axis=0).round(4).tolist(),
         }
     return figures
 
 
-def all_measures(scorer, version, ref):
-    """Quality by every measure; versions are rounded to 8 bits, as files are."""
+def all_measures(scorers, version, ref):
+    """Quality by every measure; versions are rounded to 8 bits, as files are. mean |D| is that of the first map."""
     ref, version = (to_8_bits(picture) for picture in (ref, version))
-    found = scorer.map_.predict_map(version, ref)
+    maps = {name: scorer.map_.predict_map(version, ref) for name, scorer in scorers.items()}
     return {
-        "relational": scorer.score_map(found),
-        "mean |D|": -float(abs(found).sum(axis=0).mean()),
+        **{name: scorer.score_map(maps[name]) for name, scorer in scorers.items()},
+        "mean |D|": -float(abs(next(iter(maps.values()))).sum(axis=0).mean()),
         **{name: float(measure(ref, version)) for name, measure in MEASURES.items()},
     }
 
@@ -145,8 +168,8 @@ def is_right(difference):
     return (difference > 0) + 0.5 * (difference == 0)
 
 
-def within_figures(values, amounts, scenes, pairs, others):
-    """Pair accuracy and Kendall's tau within scenes, with intervals over scenes, and what others lack to it."""
+def within_figures(values, amounts, scenes, pairs, leads):
+    """Pair accuracy and Kendall's tau within scenes, with intervals over scenes; `leads` says what is compared."""
     right = {name: is_right(v[pairs[:, 0]] - v[pairs[:, 1]]) for name, v in values.items()}
     of_pairs = scenes[pairs[:, 0]]
     figures = {}
@@ -156,14 +179,14 @@ def within_figures(values, amounts, scenes, pairs, others):
             "pair_accuracy": _short(grouped_bootstrap(_mean_of_second, correct, correct, of_pairs)),
             "tau_within": _short(grouped_bootstrap(_mean_of_second, taus, taus, np.unique(scenes))),
         }
-    for other in others:
-        figures["relational"][f"less {other}"] = _short(
-            grouped_bootstrap(_mean_of_second, right[other], right["relational"], of_pairs, other=right[other])
+    for name, other in leads:
+        figures[name][f"less {other}"] = _short(
+            grouped_bootstrap(_mean_of_second, right[other], right[name], of_pairs, other=right[other])
         )
     return figures
 
 
-def across_figures(values, amounts, scenes, others):
+def across_figures(values, amounts, scenes, leads):
     """The same over pairs of different scenes; scenes are drawn with all their versions."""
     index = np.arange(len(amounts))
 
@@ -178,15 +201,15 @@ def across_figures(values, amounts, scenes, others):
     def tau(name, rows):
         return _tau(amounts[rows], values[name][rows])
 
-    def lead(other, rows):
-        return accuracy("relational", rows) - accuracy(other, rows)
+    def lead(name, other, rows):
+        return accuracy(name, rows) - accuracy(other, rows)
 
     figures = {
         name: {"pair_accuracy": interval(partial(accuracy, name)), "tau": interval(partial(tau, name))}
         for name in values
     }
-    for other in others:
-        figures["relational"][f"less {other}"] = interval(partial(lead, other))
+    for name, other in leads:
+        figures[name][f"less {other}"] = interval(partial(lead, name, other))
     return figures
 
 

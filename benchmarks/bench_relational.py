@@ -22,7 +22,9 @@ LIMITS = {"pair of 128 px": 0.06, "pair of 512 px": 0.5, "fit": 60.0, "compariso
 def main():
     parsed = arguments(__doc__).parse_args()
     smoke = parsed.smoke
-    picture = read_image(real_paths("photos")[0])
+    photograph, panorama = real_paths("photos")[0], real_paths("panoramas")[0]
+    large, wide = ((600, 400), (512, 256)) if smoke else ((6000, 4000), (4096, 2048))
+    picture = read_image(photograph)
     results = {
         "limits": LIMITS,
         "pairs": {
@@ -32,10 +34,10 @@ def main():
         "fit": time_fit(8 if smoke else 800),
         "score": {"512 x 512": seconds(lambda: score(picture[:512, :512]), 1 if smoke else 5)},
         "comparisons": [
-            time_comparison("photograph", real_paths("photos")[0], (600, 400) if smoke else (6000, 4000)),
-            time_comparison(
-                "panorama", real_paths("panoramas")[0], (512, 256) if smoke else (4096, 2048), "--panorama"
-            ),
+            time_comparison("photograph", photograph, large),
+            time_comparison("panorama", panorama, wide, "--panorama"),
+            time_comparison("photograph, network", photograph, large, "--map", "network"),
+            time_comparison("panorama, network", panorama, wide, "--panorama", "--map", "network"),
         ],
     }
     write_results("bench_relational", results, parsed.out)

@@ -1,9 +1,9 @@
-"""Fit what the package ships for relational quality: maps of six and of twelve channels, and the score.
+"""Fit what the package ships for relational quality: classical maps of six and of twelve channels, and the scores.
 
     python benchmarks/fit_relational.py
 
 Everything is learned from dead leaves, so that the files can be made again anywhere; no picture and no opinion of
-anybody is in them. `calibrate_severity.py` comes first.
+anybody is in them. `calibrate_severity.py` comes first, and `train_relational.py`, which makes the network.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import patchdistill
-from patchdistill.relational import ClassicalRelationalMap, DistortionEngine, RelationalScorer
+from patchdistill.relational import ClassicalRelationalMap, DistortionEngine, RelationalMapNet, RelationalScorer
 
 FOLDER = Path(patchdistill.__file__).parent / "relational" / "data"
 COMMAND = "python benchmarks/fit_relational.py"
@@ -32,11 +32,13 @@ def main():
         maps[channels] = model.fit()
         model.save(arguments.out / f"{channels}.npz")
         print(f"{channels}: {n_pairs} pairs in {time.perf_counter() - start:.1f} s")
-    start = time.perf_counter()
-    scorer = RelationalScorer(maps["core6"], n_pictures=4 if arguments.smoke else 96).fit()
-    state = {"made by": COMMAND, "version": patchdistill.__version__, **scorer.to_dict()}
-    (arguments.out / "scorer.json").write_text(json.dumps(state) + "\n")
-    print(f"score: {scorer.optimality_:.1e} from the optimum, in {time.perf_counter() - start:.1f} s")
+    for name, model in (("classical", maps["core6"]), ("network", RelationalMapNet.pretrained())):
+        start = time.perf_counter()
+        scorer = RelationalScorer(model, n_pictures=4 if arguments.smoke else 96).fit()
+        state = {"made by": COMMAND, "version": patchdistill.__version__, **scorer.to_dict()}
+        (arguments.out / f"scorer_{name}.json").write_text(json.dumps(state) + "\n")
+        taken = f"{time.perf_counter() - start:.1f} s"
+        print(f"score, {name}: {scorer.optimality_:.1e} from the optimum, in {taken}")
 
 
 if __name__ == "__main__":

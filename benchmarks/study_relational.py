@@ -17,6 +17,7 @@ from _relational import (
     crop,
     describe_unseen,
     map_figures,
+    map_leads,
     map_sums,
     rated_figures,
     unseen_figures,
@@ -28,11 +29,14 @@ from joblib import Parallel, delayed
 from patchdistill.datasets import dead_leaves
 from patchdistill.images import read_image
 from patchdistill.relational import ClassicalRelationalMap, DistortionEngine, RelationalScorer
-from patchdistill.relational.channels import CORE6, FULL12
+from patchdistill.relational.channels import CORE6
 from patchdistill.relational.masks import draw_kind, make_mask
+from patchdistill.relational.network import RelationalMapNet
 from patchdistill.relational.tiers import list_pairs, make_ranked_versions
 
+SCORERS = {"classical": "relational", "network": "network"}
 OTHERS = ("mean |D|", "PSNR", "SSIM", "MS-SSIM", "GMSD", "VIF", "MDSI")
+LEADS = [*(("relational", other) for other in OTHERS), ("network", "relational")]
 SEED = 7
 
 
@@ -53,9 +57,10 @@ def main():
     panoramas = real_paths("panoramas")[: sizes["n_panoramas"]]
     left_out = CORE6[:1] if smoke else CORE6
     work = {
-        **{f"maps {c} {w}": partial(study_maps, parallel, c, w, photos, panoramas, sizes) for c, w in MAPS},
-        "unseen operators": partial(study_unseen, parallel, photos, sizes),
-        "ladders": partial(study_ladders, parallel, photos, sizes),
+        **{f"maps {m} {w}": partial(study_maps, parallel, MODELS[m], w, photos, panoramas, sizes) for m, w in MAPS},
+        "leads photos": partial(study_leads, parallel, photos, sizes),
+        **{f"unseen operators {m}": partial(study_unseen, parallel, m, photos, sizes) for m in SCORERS},
+        **{f"ladders {m}": partial(study_ladders, parallel, m, photos, sizes) for m in SCORERS},
         "orders": partial(study_orders, parallel, photos, sizes),
         **{f"without {name}": partial(study_left_out, parallel, name, photos, sizes) for name in left_out},
     }
@@ -65,39 +70,55 @@ def main():
     write_results("study_relational", {"sizes": sizes, "results": pieces.compute(work)}, arguments_.out)
 
 
-MAPS = [("core6", "leaves"), ("core6", "photos"), ("core6", "panoramas"), ("full12", "photos")]
+MODELS = {
+    "core6": ClassicalRelationalMap.pretrained,
+    "full12": partial(ClassicalRelationalMap.pretrained, "full12"),
+    "network": RelationalMapNet.pretrained,
+}
+MAPS = [(name, content) for name in ("core6", "network") for content in ("leaves", "photos", "panoramas")]
+MAPS += [("full12", "photos")]
 
 
-def study_maps(parallel, channels, content, photos, panoramas, sizes):
+def study_maps(parallel, make_model, content, photos, panoramas, sizes):
     """Maps against labels."""
-    model = ClassicalRelationalMap.pretrained(channels)
+    model = make_model()
+    return map_figures(sums_of_maps(parallel, model, content, photos, panoramas, sizes), model.channel_names_)
+
+
+def study_leads(parallel, photos, sizes):
+    """The network against the classical map, on photographs."""
+    models = MODELS["network"](), MODELS["core6"]()
+    sums = (sums_of_maps(parallel, model, "photos", photos, [], sizes) for model in models)
+    return map_leads(*sums, np.repeat(np.arange(len(photos)), sizes["n_crops"]), models[0].channel_names_)
+
+
+def sums_of_maps(parallel, model, content, photos, panoramas, sizes):
+    """What figures are made of, for each pair; the pairs of all models of the same channels are the same."""
     geometry = "panorama" if content == "panoramas" else "flat"
-    engine = DistortionEngine(channels, geometry=geometry, random_state=SEED)
+    engine = DistortionEngine(model.channel_names_, geometry=geometry, random_state=SEED)
     if content == "leaves":
         loads = [partial(dead_leaves, sizes["size"], random_state=10**6 + i) for i in range(sizes["n_leaves"])]
     elif content == "photos":
         loads = [partial(load_crop, path, sizes["size"], k) for path in photos for k in range(sizes["n_crops"])]
     else:
         loads = [partial(load_panorama, path) for path in panoramas for _ in range(sizes["n_crops"])]
-    sums = parallel(delayed(map_sums)(model, engine, load, index, geometry) for index, load in enumerate(loads))
-    return map_figures(sums, CORE6 if channels == "core6" else FULL12)
+    return parallel(delayed(map_sums)(model, engine, load, index, geometry) for index, load in enumerate(loads))
 
 
-def study_unseen(parallel, photos, sizes):
+def study_unseen(parallel, map_name, photos, sizes):
     """Operators that nothing was trained with."""
-    model, scorer = ClassicalRelationalMap.pretrained(), RelationalScorer.pretrained()
+    scorer = RelationalScorer.pretrained(map_name)
     rows = parallel(
-        delayed(describe_unseen)(model, scorer, load_crop(path, sizes["size"], 0), index)
-        for index, path in enumerate(photos)
+        delayed(describe_unseen)(scorer, load_crop(path, sizes["size"], 0), index) for index, path in enumerate(photos)
     )
-    return unseen_figures(rows, model.channel_names_)
+    return unseen_figures(rows, scorer.channel_names_)
 
 
-def study_ladders(parallel, photos, sizes):
+def study_ladders(parallel, map_name, photos, sizes):
     """Whether the score falls with every step of every ladder: each side of each channel, everywhere and in places."""
-    names = DistortionEngine().channel_names_
+    names, scorer = DistortionEngine().channel_names_, RelationalScorer.pretrained(map_name)
     rows = parallel(
-        delayed(climb)(path, sizes["size"], name, side, masks, sizes["n_steps"])
+        delayed(climb)(scorer, path, sizes["size"], name, side, masks, sizes["n_steps"])
         for path in photos
         for name in names
         for side in (0, 1)
@@ -114,9 +135,9 @@ def study_ladders(parallel, photos, sizes):
     }
 
 
-def climb(path, size, name, side, masks, n_steps):
+def climb(scorer, path, size, name, side, masks, n_steps):
     """Scores along one ladder, as differences between neighboring steps."""
-    engine, scorer = DistortionEngine(), RelationalScorer.pretrained()
+    engine = DistortionEngine()
     picture = load_crop(path, size, 0)
     rng = np.random.default_rng([SEED, engine.channel_names_.index(name), side])
     mask = make_mask(draw_kind(masks, rng), *picture.shape[:2], rng)
@@ -129,18 +150,23 @@ def climb(path, size, name, side, masks, n_steps):
 
 def study_orders(parallel, photos, sizes):
     """Versions of mixed type whose order is known, of one photograph and of several."""
-    scorer = RelationalScorer.pretrained()
+    scorers = all_scorers()
     parts = parallel(
-        delayed(order_one)(scorer, path, sizes["size"], index, DistortionEngine()) for index, path in enumerate(photos)
+        delayed(order_one)(scorers, path, sizes["size"], index, DistortionEngine()) for index, path in enumerate(photos)
     )
     return order_figures(parts)
 
 
-def order_one(scorer, path, size, index, engine):
+def all_scorers():
+    """Both scorers that come with the package."""
+    return {name: RelationalScorer.pretrained(map_name) for map_name, name in SCORERS.items()}
+
+
+def order_one(scorers, path, size, index, engine):
     """Amounts, ladders and all measures of the versions of one photograph."""
     picture = load_crop(path, size, 0)
     versions = make_ranked_versions(picture, engine, random_state=[SEED, index])
-    measured = [all_measures(scorer, image, picture) for image in versions.images]
+    measured = [all_measures(scorers, image, picture) for image in versions.images]
     return versions.amounts, versions.ladders, measured
 
 
@@ -156,8 +182,8 @@ def order_figures(parts):
     return {
         "n_versions": int(mixed.sum()),
         "n_photographs": len(parts),
-        "tiers": within_figures(values, amounts, scenes, pairs["tiers"][differ], OTHERS),
-        "across_scenes": across_figures(of_mixed, amounts[mixed], scenes[mixed], OTHERS),
+        "tiers": within_figures(values, amounts, scenes, pairs["tiers"][differ], LEADS),
+        "across_scenes": across_figures(of_mixed, amounts[mixed], scenes[mixed], LEADS),
     }
 
 
@@ -196,10 +222,10 @@ def judge_left_out(scorer, full, path, size, name):
 
 def study_opinions(parallel, smoke):
     """Rows of TID2013 made again, and pictures of TID2013 themselves."""
-    scorer = RelationalScorer.pretrained()
+    scorers = all_scorers()
     chosen = {"kinds": {1, 8}, "scenes": {"kodim03", "kodim04"}} if smoke else {}
     pairs = list(rated_pairs(**chosen))
-    measured = parallel(delayed(all_measures)(scorer, pair.distorted, pair.reference) for pair in pairs)
+    measured = parallel(delayed(all_measures)(scorers, pair.distorted, pair.reference) for pair in pairs)
     values = {name: np.array([row[name] for row in measured]) for name in measured[0]}
     mos, scenes, kinds = (np.array([getattr(pair, key) for pair in pairs]) for key in ("mos", "scene", "kind"))
     exact = np.array([pair.exact for pair in pairs])
@@ -207,18 +233,20 @@ def study_opinions(parallel, smoke):
         "n_rows": len(pairs),
         "all": rated_figures(values, mos, scenes, kinds),
         "exact crops": rated_figures({k: v[exact] for k, v in values.items()}, mos[exact], scenes[exact], kinds[exact]),
-        "calibration": calibration(scorer),
+        "calibration": calibration(scorers),
     }
 
 
-def calibration(scorer):
+def calibration(scorers):
     """Real pictures of TID2013 with their opinion scores."""
     folder = data_folder() / "calibration"
     rows = []
     for row in csv.DictReader((folder / "tid2013_identity.csv").open()):
         if row["tid2013_mos_0_9"]:
             ref, image = (read_image(folder / part / row["file"]) for part in ("ref_dir", "dist_dir"))
-            rows.append({"file": row["file"], "mos": float(row["tid2013_mos_0_9"]), **all_measures(scorer, image, ref)})
+            rows.append(
+                {"file": row["file"], "mos": float(row["tid2013_mos_0_9"]), **all_measures(scorers, image, ref)}
+            )
     return rows
 
 

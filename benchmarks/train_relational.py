@@ -9,7 +9,6 @@ steps of 8 pairs of 64 pixels on the CPU.
 
 import json
 import numbers
-import sys
 import time
 from pathlib import Path
 
@@ -75,9 +74,10 @@ def pairs_of(config, name, folder):
     return RelationalPairs(**{**parameters, "pictures": pictures, "engine": DistortionEngine(**config["engine"])})
 
 
-def train(config, folder):
-    """Train the network and write its weights; gives the network, the history and the time it took."""
+def train(config, path):
+    """Train the network as the file at `path` says and write its weights; gives it, the history and the time taken."""
     check_device(config["training"].get("device") or "cpu")
+    folder = path.parent
     out = folder / config["out"]
     out.mkdir(parents=True, exist_ok=True)
     pairs = pairs_of(config, "pairs", folder)
@@ -91,7 +91,7 @@ def train(config, folder):
     seconds = {"pairs": making, "training": time.perf_counter() - start}
     header = {
         "license": config["license"],
-        "command": " ".join(["python benchmarks/train_relational.py", *sys.argv[1:]]),
+        "command": f"python benchmarks/train_relational.py {path.as_posix()}",
         "config": json.dumps(config),
         "patchdistill": __version__,
         "torch": torch.__version__,
@@ -137,8 +137,9 @@ def main():
     if options.smoke:
         print(f"In the place of what {options.config.name} says: {SMOKE}")
         config = smaller(config, SMOKE)
-    network, history, seconds = train(config, folder)
-    test = HeldPairs(pairs_of(config, "test", folder))
+    test = pairs_of(config, "test", folder)  # now, so that what is wrong with it is told before the training
+    network, history, seconds = train(config, options.config)
+    test = HeldPairs(test)
     classical = ClassicalRelationalMap(DistortionEngine(**config["engine"]), n_pairs=config["classical"]).fit()
     figures = {"network": map_figures(network, test), "classical": map_figures(classical, test)}
     for name in network.channel_names_:

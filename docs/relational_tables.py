@@ -7,17 +7,13 @@ from tables import _load, _source, _table
 NAME = "study_relational"
 ENERGY = "study_map_energy"
 MARKS = {"better": " ↑", "worse": " ↓", "undecided": ""}
-CONTENT = {
-    "maps core6 leaves": "dead leaves",
-    "maps core6 photos": "photographs",
-    "maps core6 panoramas": "panoramas",
-}
+CONTENT = {"leaves": "dead leaves", "photos": "photographs", "panoramas": "panoramas"}
 
 
-def maps():
+def maps(model):
     """Accuracy of the maps of six channels."""
     results = _load(NAME)
-    parts = {content: results["results"][name] for name, content in CONTENT.items()}
+    parts = {content: results["results"][f"maps {model} {name}"] for name, content in CONTENT.items()}
     channels = list(next(iter(parts.values()))["r2"])
     header = ["Channel"]
     for content in parts:
@@ -33,6 +29,16 @@ def maps():
             ]
         rows.append(row)
     return _table(header, rows) + _source(NAME, results)
+
+
+def network_leads():
+    """By how much the network is better than the classical map."""
+    results = _load(NAME)
+    rows = [
+        [channel, *(_interval(part[figure], sign=True, digits=3) for figure in ("r2", "sign_accuracy"))]
+        for channel, part in results["results"]["leads photos"].items()
+    ]
+    return _table(["Channel", "Difference in R2", "in sign"], rows) + _source(NAME, results)
 
 
 def twelve():
@@ -51,17 +57,18 @@ def cross_talk():
     return _table(["Changed, seen as:", *talk], rows) + _source(NAME, results)
 
 
-def unseen():
+def unseen(model):
     """List what operators look like that nothing was trained with."""
     results = _load(NAME)
     rows = []
-    for operator, part in results["results"]["unseen operators"].items():
+    for operator, part in results["results"][f"unseen operators {model}"].items():
         leading = sorted(part["leading"].items(), key=lambda item: -item[1])
         seen = ", ".join(f"{name} {share:.0%}" for name, share in leading)
-        rows.append([operator, seen, f"{part['scores_fall_with_strength']:.0%}"])
-    return _table(
-        ["Operator", "Strongest channel at the highest strength", "Score falls at every step"], rows
-    ) + _source(NAME, results)
+        weakest, *_, strongest = part["mean_scores"]
+        falls = f"{part['scores_fall_with_strength']:.0%}"
+        rows.append([operator, seen, f"{weakest:.2f} to {strongest:.2f}", falls])
+    header = ["Operator", "Strongest channel at the highest strength", "Mean score", "It falls at every step"]
+    return _table(header, rows) + _source(NAME, results)
 
 
 def orders():
@@ -78,15 +85,16 @@ def orders():
 
 
 def leads():
-    """List what others lack to the score."""
+    """List by how much one score finds more pairs than another."""
     results = _load(NAME)
     part = results["results"]["orders"]
     rows = []
-    for key in part["tiers"]["relational"]:
-        if key.startswith("less "):
-            figures = (part[where]["relational"][key] for where in ("tiers", "across_scenes"))
-            rows.append([_escape(key.removeprefix("less ")), *(_interval(figure, sign=True) for figure in figures)])
-    header = ["Score less", "Pairs of one picture", "Pairs of two pictures"]
+    for name, within in part["tiers"].items():
+        for key in within:
+            if key.startswith("less "):
+                figures = (part[where][name][key] for where in ("tiers", "across_scenes"))
+                rows.append([_escape(f"{name} {key}"), *(_interval(figure, sign=True) for figure in figures)])
+    header = ["Difference", "Pairs of one picture", "Pairs of two pictures"]
     return _table(header, rows) + _source(NAME, results)
 
 
@@ -163,16 +171,19 @@ def _escape(name):
     return name.replace("|", "\\|")
 
 
-def _interval(figure, sign=False):
-    value, low, high = (f"{number:+.2f}" if sign else f"{number:.2f}" for number in figure)
+def _interval(figure, sign=False, digits=2):
+    value, low, high = (f"{number:{'+' if sign else ''}.{digits}f}" for number in figure)
     return f"{value} ({low} to {high})"
 
 
 RELATIONAL_TABLES = {
-    "relational_maps": maps,
+    "relational_maps": partial(maps, "core6"),
+    "relational_network": partial(maps, "network"),
+    "relational_network_leads": network_leads,
     "relational_twelve": twelve,
     "relational_cross_talk": cross_talk,
-    "relational_unseen": unseen,
+    "relational_unseen": partial(unseen, "classical"),
+    "relational_unseen_network": partial(unseen, "network"),
     "relational_orders": orders,
     "relational_leads": leads,
     "relational_left_out": left_out,

@@ -14,6 +14,8 @@ NEEDED = {
     "study_end_to_end": ("skorch",),
     "bench_large_models": ("skorch", "transformers"),
     "bench_qfm": ("torch", "safetensors"),
+    "bench_relational": ("torch", "safetensors"),
+    "study_relational": ("torch", "safetensors"),
     "study_qfm": ("torch", "transformers"),
 }
 
@@ -27,6 +29,8 @@ def test_smoke(script, tmp_path):
     out = tmp_path / "results.json"
     # Without the test data, so that it is the same everywhere.
     environment = {**os.environ, "PATCHDISTILL_TEST_DATA": str(tmp_path)}
+    # Other tests run at the same time: threads of all of them would wait for each other.
+    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     subprocess.run([sys.executable, script, "--smoke", "--out", out], check=True, env=environment, capture_output=True)
     results = json.loads(out.read_text())
     assert results["benchmark"] == script.stem

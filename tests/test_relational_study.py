@@ -30,14 +30,27 @@ def test_maps_of_photographs_are_good_enough(results):
     assert found["swap_error"] == 0
 
 
+def test_the_network_is_better_than_the_classical_map_in_every_channel(results):
+    for content in ("photos", "panoramas", "leaves"):
+        network, classical = (results[f"maps {name} {content}"] for name in ("network", "core6"))
+        assert all(network["r2"][channel] > classical["r2"][channel] for channel in LEAST), content
+        assert network["swap_error"] < 1e-6
+    for channel, leads in results["leads photos"].items():
+        (_, low, _), (_, _, high) = leads["r2"], leads["sign_accuracy"]
+        assert low > 0, channel
+        assert high > 0, channel  # the sign is nowhere clearly worse
+
+
 def test_other_channels_see_less_than_the_one_that_changed(results):
     for changed, row in results["maps core6 photos"]["cross_talk"].items():
         assert all(value < 0.5 for name, value in row.items() if name != changed), (changed, row)
 
 
-def test_every_step_of_every_ladder_lowers_the_score(results):
-    assert results["ladders"]["steps_that_do_not_fall"] == 0
-    assert results["ladders"]["score_of_the_reference"] == 0
+def test_every_step_of_every_ladder_lowers_the_score_and_nearly_every_one_that_by_the_network(results):
+    classical, network = results["ladders classical"], results["ladders network"]
+    assert classical["score_of_the_reference"] == network["score_of_the_reference"] == 0
+    assert classical["n_steps"] == network["n_steps"] == 3840  # as the page says
+    assert (classical["steps_that_do_not_fall"], network["steps_that_do_not_fall"]) == (0, 6)
 
 
 @pytest.mark.parametrize("pairs", ["tiers", "across_scenes"])
@@ -46,6 +59,12 @@ def test_known_orders_are_found_better_than_by_others(results, pairs):
     for other in ("mean |D|", "PSNR", "SSIM"):
         value, low, high = figures[f"less {other}"]
         assert 0 < low < value < high, other
+
+
+@pytest.mark.parametrize("pairs", ["tiers", "across_scenes"])
+def test_the_score_by_the_network_finds_more_orders(results, pairs):
+    value, low, high = results["orders"][pairs]["network"]["less relational"]
+    assert 0 < low < value < high
 
 
 def test_opinions_agree_more_than_with_structure_alone_and_less_than_with_mdsi(results):

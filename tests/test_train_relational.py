@@ -99,7 +99,7 @@ def test_a_wrong_file_is_refused_by_name(changes, message, tmp_path):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_missing_gpu_is_told_before_any_work(config):
     with pytest.raises(ValueError, match="PyTorch finds 0 CUDA devices"):
-        train(changed(config, {"training: device": "cuda"}), Path())
+        train(changed(config, {"training: device": "cuda"}), Path("small.yaml"))
     assert not Path(config["out"]).exists()
 
 
@@ -108,17 +108,17 @@ def test_the_weights_say_where_they_come_from_and_a_run_goes_on(config, hold, tm
     from safetensors import safe_open
 
     config["hold"] = hold
-    network, history, seconds = train(config, Path())
+    network, history, seconds = train(config, Path("small.yaml"))
     assert len(history) == 2 and set(seconds) == {"pairs", "training"}
     path = tmp_path / "out" / "map.safetensors"
     with safe_open(path, "pt") as file:
         header = file.metadata()
     assert header["license"] == "BSD-3-Clause" and json.loads(header["config"]) == config
-    assert header["command"].startswith("python benchmarks/train_relational.py")
+    assert header["command"] == "python benchmarks/train_relational.py small.yaml"
     (tmp_path / "out" / "checkpoint" / "map.json").stat()
     path.unlink()
     monkeypatch.setattr("patchdistill.relational.map_training.MapTraining._run_epoch", None)  # nothing is left to do
-    again, same_history, _ = train(config, Path())
+    again, same_history, _ = train(config, Path("small.yaml"))
     assert same_history == history
     for name, tensor in network.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor)

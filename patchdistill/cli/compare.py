@@ -59,6 +59,12 @@ def add_arguments(parser):
         action="store_true",
         help="the pictures are panoramas of the whole sphere (equirectangular, twice as wide as high)",
     )
+    parser.add_argument(
+        "--map",
+        choices=("classical", "network"),
+        default="classical",
+        help="what finds the changes: the classical map (default), or a network, which is better and needs PyTorch",
+    )
     add_run_options(parser)
 
 
@@ -78,9 +84,10 @@ def run(arguments):
     pairs = _read_pairs(arguments.input, arguments.ref)
     images = {name: image for name, (image, _) in pairs.items()}
     geometry = "panorama" if arguments.panorama else "flat"
-    scorer, n_jobs = _load_scorer(), arguments.n_jobs
+    scorer, n_jobs = _load_scorer(arguments.map), arguments.n_jobs
     if len(pairs) == 1:  # what is done at the same time are parts of the picture
-        scorer.map_.set_params(n_jobs=n_jobs)
+        if arguments.map == "classical":  # PyTorch has threads of its own
+            scorer.map_.set_params(n_jobs=n_jobs)
         n_jobs = 1
     compute = partial(_compare, scorer, dict(pairs.values()), geometry, arguments.out is not None)
     if arguments.out is None:
@@ -99,10 +106,10 @@ def run(arguments):
         print(f"{wide[0]}{others}: twice as wide as high. Pass --panorama for a whole sphere.", file=sys.stderr)
 
 
-def _load_scorer():
+def _load_scorer(map_name):
     from patchdistill.relational.scorer import RelationalScorer  # reads the coefficients that come with the package
 
-    return RelationalScorer.pretrained()
+    return RelationalScorer.pretrained(map_name)
 
 
 def _read_pairs(source, reference):
@@ -150,7 +157,7 @@ def _compute_kept(arguments, pairs, geometry, compute, n_jobs):
     """Compare those pictures that are not compared yet, and give the results of all."""
     files = {f"{quote(name, safe='')}.json": image for name, (image, _) in pairs.items()}
     stamps = {str(path): stamp(path) for path in sorted({reference for _, reference in pairs.values()})}
-    parameters = {"references": stamps, "geometry": geometry}
+    parameters = {"references": stamps, "geometry": geometry, "map": arguments.map}
     write_folder(arguments, files, parameters, compute, _save, n_jobs)
     return [json.loads((Path(arguments.out) / file).read_text(encoding="utf-8")) for file in files]
 

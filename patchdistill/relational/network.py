@@ -1,6 +1,7 @@
 """A network that tells what one picture has more of than another, cell by cell."""
 
 import json
+from importlib.resources import as_file, files
 from pathlib import Path
 
 import torch
@@ -221,6 +222,24 @@ class RelationalMapNet(nn.Module):
         header = {**(metadata or {}), "settings": json.dumps(self.settings)}
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         write_whole(Path(path), lambda unfinished: safetensors.save_file(weights, unfinished, header))
+
+    @classmethod
+    def pretrained(cls):
+        """Load what is shipped with the package.
+
+        Returns
+        -------
+        RelationalMapNet
+            Of the six core channels, in evaluation mode, on the CPU; trained on dead leaves by
+            ``python benchmarks/train_relational.py benchmarks/train_relational_cpu.yaml``. The header of the file tells
+            the licence and all parameters.
+
+        See Also
+        --------
+        patchdistill.relational.ClassicalRelationalMap.pretrained : The same without PyTorch.
+        """
+        with as_file(files("patchdistill.relational").joinpath("data/network.safetensors")) as path:
+            return cls.load(path)
 
     @classmethod
     def load(cls, path):

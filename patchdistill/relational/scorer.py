@@ -73,6 +73,7 @@ class RelationalScorer(BaseEstimator):
 
     See Also
     --------
+    RelationalMapNet : A better map, for :meth:`pretrained`.
     MOSCalibrator : From scores to opinion scores.
     RelationalLoss : The map as a loss.
 
@@ -172,22 +173,31 @@ class RelationalScorer(BaseEstimator):
         return self
 
     @classmethod
-    def pretrained(cls, map=None):
-        """Give the scorer that comes with the package.
+    def pretrained(cls, map="classical"):
+        """Give a scorer that comes with the package.
 
         Parameters
         ----------
-        map : estimator, default=None
-            Another map than the one it was fitted with: with the same channels, and on the same scale.
+        map : {"classical", "network"}, default="classical"
+            What it reads: the shipped :class:`ClassicalRelationalMap`, or the shipped :class:`RelationalMapNet`, which
+            is better and needs PyTorch.
 
         Returns
         -------
         RelationalScorer
-            Fitted on dead leaves, with the pre-fitted :class:`ClassicalRelationalMap`, by
-            ``python benchmarks/fit_relational.py``.
+            Fitted with that map, on dead leaves, by ``python benchmarks/fit_relational.py``.
+
+        Raises
+        ------
+        ValueError
+            If there is no such map.
+        ImportError
+            If PyTorch is needed and not there.
         """
-        file = resources.files("patchdistill.relational") / "data" / "scorer.json"
-        return cls.from_dict(json.loads(file.read_text(encoding="utf-8")), map)
+        if map not in PRETRAINED:
+            raise ValueError(f"map must be one of {', '.join(PRETRAINED)}; got {map!r}.")
+        file = resources.files("patchdistill.relational") / "data" / f"scorer_{map}.json"
+        return cls.from_dict(json.loads(file.read_text(encoding="utf-8")), PRETRAINED[map]())
 
     @classmethod
     def from_dict(cls, state, map=None):
@@ -370,7 +380,7 @@ class RelationalScorer(BaseEstimator):
         return choose_checkpoint(scores, **options)
 
     def _use_map(self, map):
-        self.map_ = ClassicalRelationalMap.pretrained() if map is None else map
+        self.map_ = PRETRAINED["classical"]() if map is None else map
         self.channel_names_ = tuple(self.map_.channel_names_)
 
     def _pool(self, image, ref, geometry):
@@ -385,6 +395,16 @@ class RelationalScorer(BaseEstimator):
         if self.pooling == "mean":
             return pooled[..., :1]
         return bend(pooled).reshape(*pooled.shape[:-1], -1)
+
+
+def _pretrained_network():
+    from patchdistill.relational import RelationalMapNet  # needs PyTorch
+
+    return RelationalMapNet.pretrained()
+
+
+# The maps that come with the package.
+PRETRAINED = {"classical": ClassicalRelationalMap.pretrained, "network": _pretrained_network}
 
 
 def _counts(channel_names):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ NAMES = ("a much.png", "b little.png", "c equal.png")
 
 @pytest.fixture(autouse=True)
 def stub(monkeypatch, stub_scorer):
-    monkeypatch.setattr(compare, "_load_scorer", lambda: stub_scorer)
+    monkeypatch.setattr(compare, "_load_scorer", lambda map_name: stub_scorer)
 
 
 @pytest.fixture
@@ -146,6 +147,7 @@ def test_a_second_run_does_what_is_new_only(folder, capsys, monkeypatch):
     assert len(seen) == 5
     capsys.readouterr()
     assert "Use --restart" in error_of(capsys, 1, *arguments, "--panorama")
+    assert "Use --restart" in error_of(capsys, 1, *arguments, "--map", "network")
 
 
 @pytest.mark.parametrize("with_report", [False, True])
@@ -161,6 +163,29 @@ def test_workers_take_images_or_parts_of_the_only_one(folder, monkeypatch, stub_
         out = ("--out", folder / f"report of {source.name}") if with_report else ()
         assert run(source, "--ref", folder / "reference.png", "--n-jobs", 2, *out) == 0
     assert asked == [(2, None), (1, 2)]
+
+
+def test_the_network_is_asked_for_by_name(folder, capsys, monkeypatch, stub_scorer):
+    asked = []
+    monkeypatch.setattr(compare, "_load_scorer", lambda map_name: asked.append(map_name) or stub_scorer)
+    arguments = folder / "versions" / NAMES[0], "--ref", folder / "reference.png", "--quiet"
+    assert run(*arguments) == 0
+    stub_scorer.map_.n_jobs = "not set"
+    assert run(*arguments, "--map", "network", "--n-jobs", 2) == 0
+    assert asked == ["classical", "network"]
+    assert stub_scorer.map_.n_jobs == "not set"  # PyTorch has threads of its own
+    assert run(*arguments, "--map", "neural") == 2
+    assert "invalid choice: 'neural'" in capsys.readouterr().err
+
+
+def test_both_maps_find_what_was_done(folder, capsys, monkeypatch):
+    monkeypatch.undo()  # the scorers that come with the package
+    for name in ("classical", "network"):
+        if name == "network":
+            for package in ("torch", "safetensors"):
+                pytest.importorskip(package)
+        assert run(folder / "versions" / NAMES[0], "--ref", folder / "reference.png", "--quiet", "--map", name) == 0
+        assert re.search("exposure +darker", capsys.readouterr().out)
 
 
 def test_panoramas(folder, capsys):

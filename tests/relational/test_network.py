@@ -1,6 +1,9 @@
 """The network that makes maps: its symmetries hold for any weights, and tiles fit together."""
 
+import json
 import sys
+from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +20,14 @@ from torch import nn  # noqa: E402
 from patchdistill.datasets import dead_leaves  # noqa: E402
 from patchdistill.relational import tiles  # noqa: E402
 from patchdistill.relational.channels import CORE6  # noqa: E402
+from patchdistill.relational.classical import ClassicalRelationalMap  # noqa: E402
+from patchdistill.relational.content import draw_content  # noqa: E402
 from patchdistill.relational.encoder import Block, CellEncoder, ChannelNorm, FilterBank, level, step_profiles  # noqa: E402
+from patchdistill.relational.engine import DistortionEngine  # noqa: E402
+from patchdistill.relational.features import cell_mean  # noqa: E402
 from patchdistill.relational.network import RelationalMapNet  # noqa: E402
 
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 RNG = np.random.default_rng(0)
 SMALL = {"width": 8, "n_filters": 3, "depth": 1}
 
@@ -378,6 +386,30 @@ def test_a_block_adds_to_what_comes_in():
     block.layers[-1].bias.data.zero_()
     x = torch.randn(1, 4, 3, 3)
     assert_array_equal(block(x).detach(), x)
+
+
+def test_the_shipped_file_is_small_and_says_where_it_comes_from():
+    safetensors, yaml = pytest.importorskip("safetensors"), pytest.importorskip("yaml")
+    path = files("patchdistill.relational") / "data" / "network.safetensors"
+    assert path.stat().st_size < 5e6
+    with safetensors.safe_open(path, "pt") as file:
+        header = file.metadata()
+    assert header["license"] == "BSD-3-Clause"
+    assert header["command"] == "python benchmarks/train_relational.py benchmarks/train_relational_cpu.yaml"
+    config = yaml.safe_load((BENCHMARKS / "train_relational_cpu.yaml").read_text())
+    assert json.loads(header["config"]) == config and config["pairs"]["pictures"] is None
+
+
+def test_the_shipped_network_is_better_than_the_classical_map():
+    pytest.importorskip("safetensors")
+    engine, errors = DistortionEngine(random_state=9), []
+    maps = RelationalMapNet.pretrained(), ClassicalRelationalMap.pretrained()
+    for index in range(12):
+        sample = engine.sample(draw_content(None, 128, np.random.default_rng(100 + index)), index)
+        true, valid = cell_mean(sample.label), cell_mean(sample.valid.astype(np.float32)) >= 0.5
+        errors.append([np.square(made.predict_map(sample.a, sample.b) - true)[:, valid].mean() for made in maps])
+    of_network, of_classical = np.mean(errors, axis=0)
+    assert of_network < 0.7 * of_classical
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

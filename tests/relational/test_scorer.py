@@ -258,8 +258,23 @@ def test_pretrained_is_read_from_the_data_of_the_package(scorer, monkeypatch, tm
     monkeypatch.setattr(module.resources, "files", lambda package: tmp_path / package)
     folder = tmp_path / "patchdistill.relational" / "data"
     folder.mkdir(parents=True)
-    (folder / "scorer.json").write_text(json.dumps({"made by": "a command", **scorer.to_dict()}))
-    assert RelationalScorer.pretrained(SimpleMap()).score(BAD, REFERENCE) == scorer.score(BAD, REFERENCE)
+    monkeypatch.setitem(module.PRETRAINED, "simple", SimpleMap)
+    (folder / "scorer_simple.json").write_text(json.dumps({"made by": "a command", **scorer.to_dict()}))
+    assert RelationalScorer.pretrained("simple").score(BAD, REFERENCE) == scorer.score(BAD, REFERENCE)
+
+
+def test_what_comes_with_the_package_was_fitted_with_its_own_map():
+    for name in ("classical", "network"):
+        if name == "network":
+            for package in ("torch", "safetensors"):
+                pytest.importorskip(package)
+        scorer = RelationalScorer.pretrained(name)
+        assert (
+            type(scorer.map_).__name__ == {"classical": "ClassicalRelationalMap", "network": "RelationalMapNet"}[name]
+        )
+        assert scorer.score(REFERENCE, REFERENCE) == 0 > scorer.score(MILD, REFERENCE) > scorer.score(BAD, REFERENCE)
+    with pytest.raises(ValueError, match="map must be one of classical, network; got 'neural'"):
+        RelationalScorer.pretrained("neural")
 
 
 def test_refuses_weights_of_other_channels(scorer):
