@@ -67,6 +67,10 @@ def test_the_score_by_the_network_finds_more_orders(results, pairs):
     assert 0 < low < value < high
 
 
+def test_the_score_by_the_network_falls_with_every_step_of_unseen_operators(results):
+    assert all(part["scores_fall_with_strength"] == 1 for part in results["unseen operators network"].values())
+
+
 def test_opinions_agree_more_than_with_structure_alone_and_less_than_with_mdsi(results):
     agreement = {name: row["srcc"][0] for name, row in results["opinions"]["all"].items()}
     assert agreement["MDSI"] > agreement["relational"] > max(agreement[name] for name in ("SSIM", "GMSD", "VIF"))
