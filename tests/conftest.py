@@ -28,6 +28,11 @@ if importlib.util.find_spec("torch"):
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the longest test: at the end, one process would wait for the other that has it."""
+    items.sort(key=lambda item: item.name != "test_sphinx_builds_without_warnings")
+
+
 @pytest.fixture(scope="session")
 def data_dir():
     """Folder with real photographs and panoramas: the variable PATCHDISTILL_TEST_DATA, or ../shared/data."""
