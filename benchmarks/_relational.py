@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.stats import kendalltau, spearmanr
 
-from patchdistill.codecs import through_file
+from patchdistill.codecs import through_file, to_8_bits
 from patchdistill.evaluation import gmsd, grouped_bootstrap, mdsi, ms_ssim, psnr, ssim, vif
 from patchdistill.relational.features import cell_mean
 
@@ -59,17 +59,15 @@ def map_sums(model, engine, load, index, geometry="flat"):
 
 def map_figures(sums, names):
     """R2, sign accuracy, IoU and cross-talk per channel from the sums of all pairs."""
-    total = {key: sum(np.asarray(part[key]) for part in sums) for key in sums[0] if key != "swap"}
-    spread = total["yy"] - total["y"] ** 2 / total["n"]
-    own = total["talk"].diagonal()
+    both, either, talk = _totals(sums, "both", "either", "talk")
+    own = talk.diagonal()
+    per_channel = {**_accuracy(sums), "iou": both / either}
     return {
         "n_pairs": len(sums),
-        "r2": dict(zip(names, (1 - total["ee"] / spread).tolist(), strict=True)),
-        "sign_accuracy": dict(zip(names, (total["signs"] / total["active"]).tolist(), strict=True)),
-        "iou": dict(zip(names, (total["both"] / total["either"]).tolist(), strict=True)),
+        **{figure: dict(zip(names, values.tolist(), strict=True)) for figure, values in per_channel.items()},
         "cross_talk": {
             name: dict(zip(names, (row / scale).tolist(), strict=True))
-            for name, row, scale in zip(names, total["talk"], own, strict=True)
+            for name, row, scale in zip(names, talk, own, strict=True)
         },
         "swap_error": max(part["swap"] for part in sums),
     }
@@ -79,14 +77,9 @@ def map_leads(ours, theirs, groups, names):
     """By how much one map is better than another on the same pairs, with intervals over pictures."""
     index = np.arange(len(groups))
 
-    def figures(sums, rows):
-        n, y, yy, ee, signs, active = (
-            sum(np.asarray(sums[i][key]) for i in rows) for key in ("n", "y", "yy", "ee", "signs", "active")
-        )
-        return {"r2": 1 - ee / (yy - y**2 / n), "sign_accuracy": signs / active}
-
     def lead(figure, k, _, rows):
-        return float(figures(ours, rows)[figure][k] - figures(theirs, rows)[figure][k])
+        first, second = (_accuracy([sums[i] for i in rows])[figure][k] for sums in (ours, theirs))
+        return float(first - second)
 
     return {
         name: {
@@ -95,6 +88,16 @@ def map_leads(ours, theirs, groups, names):
         }
         for k, name in enumerate(names)
     }
+
+
+def _accuracy(sums):
+    """R2 and sign accuracy of each channel over some pairs."""
+    n, y, yy, ee, signs, active = _totals(sums, "n", "y", "yy", "ee", "signs", "active")
+    return {"r2": 1 - ee / (yy - y**2 / n), "sign_accuracy": signs / active}
+
+
+def _totals(sums, *keys):
+    return [sum(np.asarray(part[key]) for part in sums) for key in keys]
 
 
 def unseen_versions(picture, seed):
@@ -157,10 +160,6 @@ def all_measures(scorers, version, ref):
         "mean |D|": -float(abs(next(iter(maps.values()))).sum(axis=0).mean()),
         **{name: float(measure(ref, version)) for name, measure in MEASURES.items()},
     }
-
-
-def to_8_bits(picture):
-    return picture if picture.dtype == np.uint8 else np.rint(255 * picture).astype(np.uint8)
 
 
 def is_right(difference):

@@ -1,9 +1,9 @@
 """Figures of the page "What changed, where and how much"."""
 
 import matplotlib.pyplot as plt
-import numpy as np
 from sklearn.datasets import load_sample_images
 
+from patchdistill.codecs import to_8_bits
 from patchdistill.plotting import DistortionMapDisplay
 from patchdistill.relational import ClassicalRelationalMap, DistortionEngine, Operation
 
@@ -15,7 +15,7 @@ def distortion_maps():
     version = DistortionEngine().replay(reference, ops)[0]
     model = ClassicalRelationalMap.pretrained()
     figure, axes = plt.subplots(1, 3, figsize=(11, 2.9), layout="constrained")
-    axes[0].imshow(np.rint(255 * version).astype(np.uint8))
+    axes[0].imshow(to_8_bits(version))
     axes[0].set(title="the version", xticks=[], yticks=[])
     display = DistortionMapDisplay.from_pair(model, version, reference)
     # One bar of colors for both: the scale is the same.

@@ -28,3 +28,19 @@ def through_file(pixels, file_format, **options):
     file = BytesIO()
     Image.fromarray(pixels).save(file, file_format, **options)
     return np.asarray(Image.open(file).convert("RGB"))
+
+
+def to_8_bits(pixels):
+    """Round a picture as files hold it.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (height, width, 3)
+        uint8 in [0, 255], or float in [0, 1].
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width, 3)
+        In [0, 255]; `pixels` itself if it is of that type.
+    """
+    return pixels if pixels.dtype == np.uint8 else np.rint(255 * pixels).astype(np.uint8)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from patchdistill._compat import import_optional
+from patchdistill.codecs import to_8_bits
 from patchdistill.images import load_image
 from patchdistill.relational.description import describe_map
 from patchdistill.relational.heat import LESS, LIMIT, MORE, draw_heat, shrink
@@ -159,7 +160,7 @@ class DistortionMapDisplay:
             raise ValueError(f"There is no channel {channel!r} in this map; its channels are {', '.join(names)}.")
         if channel is None and ax is not None:
             raise ValueError("One ax cannot hold all channels; name one with channel=..., or leave ax out.")
-        image = _as_uint8(load_image(self.image, 0))
+        image = to_8_bits(load_image(self.image, 0))
         shape = image.shape[:2]
         self.reports_ = describe_map(self.D, names, shape, self.geometry)
         drawn = range(len(names)) if channel is None else [names.index(channel)]
@@ -184,10 +185,6 @@ class DistortionMapDisplay:
         lon, lat = np.array([-180, -90, 0, 90, 180]), np.array([90, 45, 0, -45, -90])
         ax.set_xticks((lon + 180) / 360 * shape[1], [f"{degrees}°" for degrees in lon])
         ax.set_yticks((90 - lat) / 180 * shape[0], [f"{degrees}°" for degrees in lat])
-
-
-def _as_uint8(image):
-    return image if image.dtype == np.uint8 else np.rint(255 * image).astype(np.uint8)
 
 
 def _new_axes(pyplot, n, shape):

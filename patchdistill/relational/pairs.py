@@ -9,6 +9,7 @@ from sklearn.base import clone
 from torch.utils.data import Dataset
 
 from patchdistill._compat import Interval, validate_parameter_constraints
+from patchdistill.codecs import to_8_bits
 from patchdistill.datasets.leaves import dead_leaves
 from patchdistill.embedding.cache import digest
 from patchdistill.images import check_images, is_path, load_image
@@ -158,7 +159,7 @@ class RelationalPairs(Dataset):
         if self.pictures is None:
             size = int(rng.integers(self.crop, _LARGEST * self.crop + 1))
             leaves = dead_leaves(size, random_state=int(rng.integers(2**31)))
-            return np.rint(255 * photograph(leaves, rng)).astype(np.uint8)
+            return to_8_bits(photograph(leaves, rng))
         index = int(rng.integers(len(self.pictures)))
         picture = load_image(self.pictures[index], index)
         if min(picture.shape[:2]) < self.crop:
@@ -223,11 +224,7 @@ class HeldPairs(Dataset):
 
 def _picture_tensor(pixels):
     """8 bits of a picture, as numbers in [0, 1] and channels first."""
-    return torch.from_numpy(_bytes(pixels).transpose(2, 0, 1).copy()).float() / 255
-
-
-def _bytes(pixels):
-    return pixels if pixels.dtype == np.uint8 else np.rint(pixels * 255).astype(np.uint8)
+    return torch.from_numpy(to_8_bits(pixels).transpose(2, 0, 1).copy()).float() / 255
 
 
 def _make_run(pairs, run):

@@ -509,3 +509,11 @@ def test_the_rate_of_jpeg2000(tmp_path):
 def test_a_file_in_memory_gives_back_what_png_keeps():
     pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
     assert_array_equal(codecs.through_file(pixels, "PNG"), pixels)
+
+
+def test_eight_bits_are_the_nearest_levels():
+    levels = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+    assert codecs.to_8_bits(levels) is levels
+    for kind in (np.float32, np.float64):
+        assert_array_equal(codecs.to_8_bits(levels.astype(kind) / 255), levels)
+        assert_array_equal(codecs.to_8_bits(((levels.astype(kind) + 0.4) / 255).clip(0, 1)), levels)

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import fft
 
-from patchdistill.codecs import through_file
+from patchdistill.codecs import through_file, to_8_bits
 from patchdistill.relational.channels import CELL
 from patchdistill.relational.color import from_ycbcr, to_ycbcr
 from patchdistill.relational.operators.filters import interpolate
@@ -123,7 +123,7 @@ def jpeg2000(image, strength, rng=None, geometry="flat"):
 def _encode(image, strength, options):
     if not np.any(strength):
         return image
-    pixels = np.rint(255 * image).astype(np.uint8)
+    pixels = to_8_bits(image)
 
     def at(s):
         if not s:
